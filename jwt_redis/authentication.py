@@ -1,0 +1,146 @@
+"""DRF authentication: Simple JWT's classes, and one question to Redis."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+from django.core.exceptions import ObjectDoesNotExist, ValidationError
+from django.utils.translation import gettext_lazy as _
+from rest_framework_simplejwt import authentication as stock
+from rest_framework_simplejwt.exceptions import AuthenticationFailed, InvalidToken
+from rest_framework_simplejwt.tokens import Token
+from rest_framework_simplejwt.utils import get_md5_hash_password
+
+from jwt_redis import fingerprints, sessions
+from jwt_redis.conf import FailurePolicy, simplejwt_setting
+from jwt_redis.verdicts import SESSION_ENDED, Verdict
+
+__all__ = [
+    "JWTAuthentication",
+    "JWTStatelessUserAuthentication",
+    "JWTTokenUserAuthentication",
+    "RevocationCheckMixin",
+    "accepted",
+    "refused",
+]
+
+# On Django's request: what the middleware found, so that DRF need not ask again.
+MEMO = "_jwt_redis_memo"
+
+
+def refused(token: Token, reason: str) -> InvalidToken:
+    """The 401 for a token that the store refuses: Simple JWT's own body, and the ``reason``."""
+    return InvalidToken(
+        {
+            "detail": _("Given token not valid for any token type"),
+            "messages": [
+                {
+                    "token_class": type(token).__name__,
+                    "token_type": token.token_type,
+                    "message": _("Token is blacklisted"),
+                }
+            ],
+            "reason": reason,
+        }
+    )
+
+
+class RevocationCheckMixin(stock.JWTAuthentication):
+    """For a project's own subclass of Simple JWT's ``JWTAuthentication``: put it in front.
+
+    ``on_redis_failure``: "deny" or "allow" takes the place of the setting for this class. A view may say so too,
+    by an attribute of that name.
+    """
+
+    on_redis_failure: FailurePolicy | None = None
+
+    def authenticate(self, request: Any) -> tuple[Any, Token] | None:
+        """Simple JWT's, except that what the middleware has found for this request is not asked for again."""
+        self._django_request = getattr(request, "_request", request)
+        view = (getattr(request, "parser_context", None) or {}).get("view")
+        self.on_redis_failure = getattr(view, "on_redis_failure", None) or self.on_redis_failure
+        return super().authenticate(request)
+
+    def get_validated_token(self, raw_token: bytes) -> Token:
+        """Verify the token, then ask Redis whether it was revoked.
+
+        :raises InvalidToken: when it is not good, or was revoked.
+        :raises RevocationUnavailable: when Redis cannot be asked.
+        """
+        memo = getattr(getattr(self, "_django_request", None), MEMO, None)
+        if memo is not None and memo[0] == raw_token:
+            if isinstance(memo[1], Exception):
+                raise memo[1]
+            return cast("Token", memo[1])
+        token = super().get_validated_token(raw_token)
+        verdict = sessions.check(token, on_redis_failure=self.on_redis_failure)
+        return accepted(token, verdict)
+
+    async def aget_validated_token(self, raw_token: bytes) -> Token:
+        """:meth:`get_validated_token` over ``redis.asyncio``."""
+        token = super().get_validated_token(raw_token)
+        verdict = await sessions.acheck(token, on_redis_failure=self.on_redis_failure)
+        return accepted(token, verdict)
+
+    def check_password_witness(self, user: Any, token: Token) -> bool:
+        """Was the session opened under the user's password of today? The row is at hand, so it costs no query."""
+        verdict: Verdict | None = getattr(token, "verdict", None)
+        record = verdict.session if verdict is not None else None
+        return record is None or fingerprints.matches(user, token.payload["sid"], record.fingerprint)
+
+
+def accepted(token: Token, verdict: Verdict) -> Token:
+    """The token with its verdict, or the refusal raised."""
+    if verdict.reason is not None:
+        raise refused(token, verdict.reason)
+    token.verdict = verdict  # type: ignore[attr-defined]
+    return token
+
+
+class JWTAuthentication(RevocationCheckMixin):
+    """Simple JWT's ``JWTAuthentication``: one HMGET, one row of the user table."""
+
+    def get_user(self, validated_token: Token) -> Any:
+        """The user's row.
+
+        :raises AuthenticationFailed: when there is none, or the user is inactive.
+        :raises InvalidToken: when the password was changed since the session was opened; the session is ended.
+        """
+        try:
+            user = super().get_user(validated_token)
+        except (ValidationError, ValueError, TypeError, OverflowError) as error:
+            # An id that no row of this user model can have.
+            raise AuthenticationFailed(_("User not found"), code="user_not_found") from error
+        if not self.check_password_witness(user, validated_token):
+            sessions.end_session(user, validated_token.payload["sid"], reason="password_changed")
+            raise refused(validated_token, SESSION_ENDED)
+        return user
+
+    async def aget_user(self, validated_token: Token) -> Any:
+        """:meth:`get_user` with the async ORM."""
+        id_field, id_claim = simplejwt_setting("USER_ID_FIELD"), simplejwt_setting("USER_ID_CLAIM")
+        try:
+            user = await self.user_model.objects.aget(**{id_field: validated_token.payload[id_claim]})
+        except (ObjectDoesNotExist, ValidationError, ValueError, TypeError, OverflowError) as error:
+            raise AuthenticationFailed(_("User not found"), code="user_not_found") from error
+        if simplejwt_setting("CHECK_USER_IS_ACTIVE") and not user.is_active:
+            raise AuthenticationFailed(_("User is inactive"), code="user_inactive")
+        if simplejwt_setting("CHECK_REVOKE_TOKEN"):
+            claimed = validated_token.payload.get(simplejwt_setting("REVOKE_TOKEN_CLAIM"))
+            if claimed != get_md5_hash_password(user.password):
+                raise AuthenticationFailed(_("The user's password has been changed."), code="password_changed")
+        if not self.check_password_witness(user, validated_token):
+            await sessions.aend_session(user, validated_token.payload["sid"], reason="password_changed")
+            raise refused(validated_token, SESSION_ENDED)
+        return user
+
+
+class JWTStatelessUserAuthentication(RevocationCheckMixin, stock.JWTStatelessUserAuthentication):
+    """Simple JWT's class of this name: no database. Redis is the only revocation there is."""
+
+    async def aget_user(self, validated_token: Token) -> Any:
+        """The token's own user: there is nothing to wait for."""
+        return self.get_user(validated_token)
+
+
+JWTTokenUserAuthentication = JWTStatelessUserAuthentication

@@ -1,0 +1,254 @@
+"""``manage.py check``: what would break a promise. Only ``--deploy`` asks Redis."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Callable, Sequence
+from typing import Any
+from urllib.parse import urlparse
+
+from django.conf import settings
+from django.core import checks
+from django.core.checks import CheckMessage, Error, Tags, Warning
+from django.core.exceptions import ImproperlyConfigured
+from django.utils.module_loading import import_string
+
+from jwt_redis.conf import config, problems, simplejwt_setting
+from jwt_redis.exceptions import RevocationUnavailable
+from jwt_redis.store.client import server_info, server_location
+
+__all__ = ["check_deployment", "check_settings", "register"]
+
+OLDEST_REDIS = (6, 2)
+_HINT_SETTINGS = "SIMPLE_JWT = {**jwt_redis.simplejwt_settings(), ...}"
+
+
+def register() -> None:
+    """Register both checks."""
+    checks.register(check_settings, Tags.security)
+    checks.register(check_deployment, Tags.security, deploy=True)
+
+
+def check_settings(app_configs: Any = None, **kwargs: Any) -> list[CheckMessage]:
+    """What the settings alone tell."""
+    wrong = problems()
+    found: list[CheckMessage] = [
+        Error(f"JWT_REDIS: {key}: {reason}.", id="jwt_redis.E001" if "no such key" in reason else "jwt_redis.E002")
+        for key, reason in wrong
+    ]
+    if simplejwt_setting("JTI_CLAIM") is None:
+        found.append(
+            Error(
+                "SIMPLE_JWT['JTI_CLAIM'] is None: a token without an id cannot be revoked.",
+                hint="Leave it at 'jti'.",
+                id="jwt_redis.E003",
+            )
+        )
+    found += _check_wiring()
+    if "rest_framework_simplejwt.token_blacklist" in settings.INSTALLED_APPS:
+        found.append(
+            Warning(
+                "rest_framework_simplejwt.token_blacklist is still installed: its tables are no longer read.",
+                hint="Remove it from INSTALLED_APPS.",
+                id="jwt_redis.W001",
+            )
+        )
+    if not wrong and config().client_factory is None:
+        found += _check_alias(config().alias)
+    return found
+
+
+def _check_wiring() -> list[CheckMessage]:
+    """Simple JWT's own classes know nothing of Redis: one that is left in place lets revoked tokens through."""
+    from jwt_redis import serializers, tokens
+
+    expected: dict[str, tuple[type, ...]] = {
+        "AUTH_TOKEN_CLASSES": (tokens.AccessToken, tokens.SlidingToken),
+        "TOKEN_OBTAIN_SERIALIZER": (serializers.SessionObtainMixin,),
+        "TOKEN_REFRESH_SERIALIZER": (serializers.SessionRefreshMixin,),
+        "TOKEN_VERIFY_SERIALIZER": (serializers.SessionVerifyMixin,),
+        "TOKEN_BLACKLIST_SERIALIZER": (serializers.SessionBlacklistMixin,),
+        "SLIDING_TOKEN_OBTAIN_SERIALIZER": (serializers.SessionObtainMixin,),
+        "SLIDING_TOKEN_REFRESH_SERIALIZER": (serializers.SessionRefreshSlidingMixin,),
+    }
+    found: list[CheckMessage] = []
+    for name, wanted in expected.items():
+        value = simplejwt_setting(name)
+        classes = value if isinstance(value, (list, tuple)) else [value]
+        for cls in classes:
+            try:
+                loaded = import_string(cls) if isinstance(cls, str) else cls
+            except ImportError as error:
+                message, hint = f"SIMPLE_JWT[{name!r}] cannot be imported: {error}.", None
+            else:
+                if issubclass(loaded, wanted):
+                    continue
+                path = f"{loaded.__module__}.{loaded.__qualname__}"
+                message = f"SIMPLE_JWT[{name!r}]: {path} knows nothing of revocation."
+                hint = f"{_HINT_SETTINGS}, or put {wanted[0].__module__}.{wanted[0].__qualname__} in front of its bases."
+            found.append(Error(message, hint=hint, id="jwt_redis.E006"))
+    return found
+
+
+def _check_alias(alias: str) -> list[CheckMessage]:
+    try:
+        url, options = server_location(alias)
+    except ImproperlyConfigured as error:
+        return [
+            Error(
+                str(error),
+                hint="Give sessions an alias with BACKEND 'django_redis.cache.RedisCache'.",
+                id="jwt_redis.E004",
+            )
+        ]
+    found: list[CheckMessage] = []
+    if options.get("IGNORE_EXCEPTIONS", getattr(settings, "DJANGO_REDIS_IGNORE_EXCEPTIONS", False)):
+        found.append(
+            Error(
+                f"CACHES[{alias!r}] ignores exceptions: to whoever uses it, a Redis that is down holds no revocations.",
+                hint="Give sessions an alias of their own, without IGNORE_EXCEPTIONS.",
+                id="jwt_redis.E005",
+            )
+        )
+    if neighbours := [name for name in settings.CACHES if name != alias and _same_database(url, options, name)]:
+        found.append(
+            Warning(
+                f"CACHES[{alias!r}] shares its Redis database with {', '.join(map(repr, sorted(neighbours)))}:"
+                " cache.clear() there is FLUSHDB, and signs everybody out.",
+                hint="Give sessions a database of their own, or better a server.",
+                id="jwt_redis.W002",
+            )
+        )
+    return found
+
+
+def _same_database(url: str, options: dict[str, Any], other: str) -> bool:
+    params = settings.CACHES[other]
+    locations = params.get("LOCATION", "")
+    locations = locations.split(",") if isinstance(locations, str) else locations
+    other_db = params.get("OPTIONS", {}).get("CONNECTION_POOL_KWARGS", {}).get("db")
+    here = _database(url, options.get("CONNECTION_POOL_KWARGS", {}).get("db"))
+    return any(_database(str(location), other_db) == here for location in locations if "://" in str(location))
+
+
+def _database(url: str, db: int | None) -> tuple[str, int, str]:
+    parsed = urlparse(url)
+    path = parsed.path.strip("/")
+    query = dict(part.split("=", 1) for part in parsed.query.split("&") if "=" in part)
+    if parsed.scheme == "unix":
+        return (parsed.path, 0, query.get("db", str(db or 0)))
+    host = {"localhost": "127.0.0.1", "::1": "127.0.0.1"}.get(parsed.hostname or "", parsed.hostname or "")
+    return (host, parsed.port or 6379, query.get("db") or path or str(db or 0))
+
+
+# With --deploy ---------------------------------------------------------------------------------------------------
+
+
+def check_deployment(app_configs: Any = None, **kwargs: Any) -> list[CheckMessage]:
+    """What the live Redis tells."""
+    if problems():
+        return []
+    try:
+        info = server_info()
+    except ImproperlyConfigured:
+        return []  # check_settings says so
+    except RevocationUnavailable as error:
+        return [
+            Error(
+                f"The Redis behind JWT_REDIS cannot be reached: {error.__cause__}.",
+                hint="Start it, or correct LOCATION, user and password of the alias.",
+                id="jwt_redis.E101",
+            )
+        ]
+    asked: Sequence[Callable[[dict[str, Any]], CheckMessage | None]] = (
+        _check_version,
+        _check_role,
+        _check_eviction,
+        _check_persistence,
+    )
+    found = [message for check in asked if (message := check(info)) is not None]
+    return found if config().client_factory else found + _check_connection()
+
+
+def _version(info: dict[str, Any]) -> tuple[int, ...]:
+    return tuple(int(part) for part in str(info.get("redis_version", "0")).split(".")[:2] if part.isdigit())
+
+
+def _check_version(info: dict[str, Any]) -> CheckMessage | None:
+    if _version(info) >= OLDEST_REDIS:
+        return None
+    return Error(
+        f"Redis is {info.get('redis_version')}, and 6.2 is the oldest that will do.",
+        hint="The revocation log needs XADD MINID.",
+        id="jwt_redis.E102",
+    )
+
+
+def _check_role(info: dict[str, Any]) -> CheckMessage | None:
+    if info.get("role", "master") == "master":
+        return None
+    return Error(
+        "The Redis behind JWT_REDIS is a replica.",
+        hint="Name the primary first in LOCATION: a replica may not know of a revocation yet.",
+        id="jwt_redis.E103",
+    )
+
+
+def _check_eviction(info: dict[str, Any]) -> CheckMessage | None:
+    policy = str(info.get("maxmemory_policy", "noeviction"))
+    if policy == "noeviction":
+        return None
+    if config().strategy == "blacklist":
+        return Error(
+            f"Redis evicts ({policy}): under the blacklist strategy a revoked token that is evicted works again.",
+            hint="maxmemory-policy noeviction, or STRATEGY 'whitelist'.",
+            id="jwt_redis.E104",
+        )
+    return Error(
+        f"Redis evicts ({policy}): under memory pressure users are signed out.",
+        hint="maxmemory-policy noeviction, on a server that no cache shares.",
+        id="jwt_redis.E105",
+    )
+
+
+def _check_persistence(info: dict[str, Any]) -> CheckMessage | None:
+    if int(info.get("aof_enabled", 0)):
+        return None
+    return Warning(
+        "Redis does not write an append-only file: after a crash everybody is signed out.",
+        hint="appendonly yes.",
+        id="jwt_redis.W103",
+    )
+
+
+def _check_connection() -> list[CheckMessage]:
+    url, options = server_location()
+    parsed = urlparse(url)
+    found: list[CheckMessage] = []
+    pool_kwargs = options.get("CONNECTION_POOL_KWARGS", {})
+    if not (parsed.password or options.get("PASSWORD") or pool_kwargs.get("password")) and parsed.scheme != "unix":
+        found.append(
+            Warning(
+                "Redis is used without a password: whoever reaches it can sign in as anybody's session.",
+                hint="requirepass or an ACL user, and PASSWORD in the alias' OPTIONS.",
+                id="jwt_redis.W101",
+            )
+        )
+    if parsed.scheme == "redis" and not _is_loopback(parsed.hostname or "") and not pool_kwargs.get("ssl"):
+        found.append(
+            Warning(
+                f"Redis on {parsed.hostname} is used without TLS.",
+                hint="A rediss:// URL.",
+                id="jwt_redis.W102",
+            )
+        )
+    return found
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,216 @@
+"""The ``JWT_REDIS`` setting: read when it is needed, so that ``override_settings`` works, and checked key by key."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from datetime import timedelta
+from typing import Any, Literal
+
+from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
+from django.utils.module_loading import import_string
+from rest_framework_simplejwt import settings as simplejwt
+
+__all__ = ["Config", "config", "leeway_seconds", "longest_access_lifetime", "problems", "simplejwt_setting"]
+
+Strategy = Literal["whitelist", "blacklist"]
+FailurePolicy = Literal["deny", "allow"]
+
+REVOKE_ON = ("password_changed", "deactivated", "deleted", "groups_changed", "permissions_changed")
+
+# Not announced as settings yet: only "off" is accepted, so that nobody believes to have what is not there.
+_LATER = {"NEAR_CACHE": None, "TOKEN_MEMO_SIZE": 0, "JOURNAL": False, "WAIT_REPLICAS": 0}
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str) or not value:
+        raise ValueError("a non-empty string is needed")
+    return value
+
+
+def _prefix(value: object) -> str:
+    text = _text(value)
+    if any(c in "{}*?[]\\" or not c.isprintable() or c.isspace() for c in text):
+        raise ValueError("braces, spaces and the wildcards * ? [ ] \\ have a meaning in Redis and cannot be part of it")
+    return text
+
+
+def _choice(*names: str) -> Callable[[object], Any]:
+    def parse(value: object) -> str:
+        if value not in names:
+            raise ValueError("it is one of " + ", ".join(repr(name) for name in names))
+        return str(value)
+
+    return parse
+
+
+def _seconds(value: object) -> float:
+    if isinstance(value, timedelta):
+        value = value.total_seconds()
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < float("inf"):
+        raise ValueError("a number of seconds, zero or more, or a timedelta is needed")
+    return float(value)
+
+
+def _lifetime(value: object) -> timedelta | None:
+    if value is None:
+        return None
+    if not isinstance(value, timedelta) or value < timedelta(seconds=1):
+        raise ValueError("None or a timedelta of at least a second is needed")
+    return value
+
+
+def _count(value: object) -> int | None:
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise ValueError("None or a whole number, one or more, is needed")
+    return value
+
+
+def _callable(value: object) -> Callable[..., Any] | None:
+    if value is None or callable(value):
+        return value
+    if not isinstance(value, str):
+        raise ValueError("None, a callable, or the dotted path of one is needed")
+    try:
+        found = import_string(value)
+    except ImportError as error:
+        raise ValueError(str(error)) from error
+    if not callable(found):
+        raise ValueError(f"{value} is not callable")
+    return found  # type: ignore[no-any-return]
+
+
+def _events(value: object) -> frozenset[str]:
+    if isinstance(value, str) or not isinstance(value, (list, tuple, set, frozenset)):
+        raise ValueError("a list of names is needed")
+    unknown = [name for name in value if name not in REVOKE_ON]
+    if unknown:
+        raise ValueError(f"{unknown[0]!r} is not one of " + ", ".join(repr(name) for name in REVOKE_ON))
+    return frozenset(value)
+
+
+def _setting(default: object, parse: Callable[[object], Any], help: str) -> Any:
+    return field(default=default, metadata={"parse": parse, "help": help})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """One validated ``JWT_REDIS``. Each field is the setting of the same name in capitals."""
+
+    alias: str = _setting("default", _text, "The CACHES alias, a django-redis one, whose Redis holds the state.")
+    client_factory: Callable[..., Any] | None = _setting(
+        None,
+        _callable,
+        "Dotted path of a callable that makes the client in place of ALIAS: called with asynchronous=False for a"
+        " redis.Redis (or RedisCluster), with asynchronous=True for its redis.asyncio twin.",
+    )
+    key_prefix: str = _setting("jwt:", _prefix, "What every key in Redis begins with.")
+    strategy: Strategy = _setting(
+        "whitelist",
+        _choice("whitelist", "blacklist"),
+        "'whitelist': a token is good while its session is in Redis. 'blacklist': until it is listed there.",
+    )
+    refresh_grace: float = _setting(
+        10.0,
+        _seconds,
+        "Seconds in which the immediate predecessor of a refresh token may come again and gets the same successor.",
+    )
+    session_max_age: timedelta | None = _setting(
+        None,
+        _lifetime,
+        "The age at which a session ends however often it is refreshed. None: 90 days, or the first refresh token's"
+        " own lifetime where that is longer.",
+    )
+    max_sessions: int | None = _setting(
+        100, _count, "How many sessions a user may have; one more ends the oldest. None: no limit."
+    )
+    legacy_tokens: Literal["refuse"] = _setting(
+        "refuse", _choice("refuse"), "What becomes of tokens that have no session: they are refused."
+    )
+    on_redis_failure: FailurePolicy = _setting(
+        "deny",
+        _choice("deny", "allow"),
+        "'deny': 503 while Redis cannot be asked. 'allow': a token with a good signature passes, logged each time.",
+    )
+    revoke_on: frozenset[str] = _setting(
+        frozenset({"password_changed", "deactivated", "deleted"}),
+        _events,
+        "Which changes of a user end all of the user's sessions: " + ", ".join(REVOKE_ON) + ".",
+    )
+    client_ip: Callable[..., Any] | None = _setting(
+        "jwt_redis.devices.remote_addr",
+        _callable,
+        "Dotted path of a callable that takes the request and answers with the IP to show. None: no IP is kept.",
+    )
+
+
+_FIELDS = {f.name.upper(): f for f in fields(Config)}
+
+
+def _parse(raw: object) -> tuple[dict[str, Any], list[tuple[str, str]]]:
+    """The values that are right, and for each that is not its key and what is wrong."""
+    if not isinstance(raw, Mapping):
+        return {}, [("JWT_REDIS", "a dict is needed")]
+    values: dict[str, Any] = {}
+    wrong: list[tuple[str, str]] = []
+    for key in raw:
+        if key in _LATER:
+            if raw[key] != _LATER[key]:
+                wrong.append((key, f"only {_LATER[key]!r} is possible in this version"))
+        elif key not in _FIELDS:
+            wrong.append((str(key), "there is no such key"))
+    for name, f in _FIELDS.items():
+        try:
+            values[f.name] = f.metadata["parse"](raw.get(name, f.default))
+        except ValueError as error:
+            wrong.append((name, str(error)))
+    return values, wrong
+
+
+def problems() -> list[tuple[str, str]]:
+    """What is wrong with ``settings.JWT_REDIS``: pairs of the key and the reason. Empty when all is well."""
+    return _parse(getattr(settings, "JWT_REDIS", {}))[1]
+
+
+_NO_SETTING: dict[str, Any] = {}
+_cached: tuple[object, Config] | None = None
+
+
+def config() -> Config:
+    """The settings in force.
+
+    :raises ImproperlyConfigured: naming each key that is unknown or of the wrong kind.
+    """
+    global _cached
+    raw = getattr(settings, "JWT_REDIS", _NO_SETTING)
+    cached = _cached
+    # By identity: override_settings puts another dict in its place.
+    if cached is not None and cached[0] is raw:
+        return cached[1]
+    values, wrong = _parse(raw)
+    if wrong:
+        raise ImproperlyConfigured("JWT_REDIS: " + "; ".join(f"{key}: {reason}" for key, reason in wrong) + ".")
+    made = Config(**values)
+    _cached = (raw, made)
+    return made
+
+
+def simplejwt_setting(name: str) -> Any:
+    """Simple JWT's setting ``name`` as it is now: its module replaces the object when settings are overridden."""
+    return getattr(simplejwt.api_settings, name)
+
+
+def leeway_seconds() -> float:
+    """Simple JWT's ``LEEWAY``, in seconds: for so long after its ``exp`` a token is still accepted."""
+    leeway = simplejwt_setting("LEEWAY")
+    return leeway.total_seconds() if isinstance(leeway, timedelta) else float(leeway or 0)
+
+
+def longest_access_lifetime() -> float:
+    """Seconds for which the longest-lived token that a request may carry is good."""
+    lifetimes = [simplejwt_setting("ACCESS_TOKEN_LIFETIME")]
+    lifetimes += [cls.lifetime for cls in simplejwt_setting("AUTH_TOKEN_CLASSES") if cls.lifetime]
+    return float(max(lifetimes).total_seconds())

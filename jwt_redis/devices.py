@@ -1,0 +1,106 @@
+"""What is kept of the device that a session was opened on, and how it is shown to its owner."""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any
+
+from django.http import HttpRequest
+
+from jwt_redis.conf import config
+
+__all__ = ["Device", "behind_one_proxy", "describe", "device_of", "remote_addr", "signing_in_device", "signing_in_from"]
+
+MAX_USER_AGENT = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """Where a session is. Both are what the client said of itself: to be shown, never to be relied on."""
+
+    user_agent: str = ""
+    ip: str = ""
+
+    def dump(self) -> str:
+        """As it is kept in Redis; "" for a device of which nothing is known."""
+        facts = {"ua": self.user_agent, "ip": self.ip}
+        known = {name: value for name, value in facts.items() if value}
+        return json.dumps(known, ensure_ascii=False, separators=(",", ":")) if known else ""
+
+    @classmethod
+    def load(cls, text: str | None) -> Device:
+        """Read what :meth:`dump` wrote; a damaged text is an unknown device."""
+        try:
+            facts = json.loads(text or "{}")
+        except ValueError:
+            return cls()
+        if not isinstance(facts, dict):
+            return cls()
+        return cls(str(facts.get("ua", "")), str(facts.get("ip", "")))
+
+
+def device_of(request: Any | None) -> Device:
+    """The device behind a Django or DRF request; an unknown one for None."""
+    if request is None:
+        return Device()
+    meta = getattr(request, "META", {})
+    raw = str(meta.get("HTTP_USER_AGENT", ""))[:MAX_USER_AGENT]
+    user_agent = "".join(c if c.isprintable() else " " for c in raw).strip()
+    find_ip = config().client_ip
+    return Device(user_agent, _address(find_ip(request)) if find_ip else "")
+
+
+def remote_addr(request: HttpRequest) -> str | None:
+    """The peer's address: right where no proxy stands in front. ``X-Forwarded-For`` is the client's to invent."""
+    address: str | None = request.META.get("REMOTE_ADDR")
+    return address
+
+
+def behind_one_proxy(request: HttpRequest) -> str | None:
+    """The last entry of ``X-Forwarded-For``, which a single trusted proxy in front has put there."""
+    entries = request.META.get("HTTP_X_FORWARDED_FOR", "").split(",")
+    return entries[-1].strip() or remote_addr(request)
+
+
+def _address(text: str | None) -> str:
+    try:
+        return str(ipaddress.ip_address(text or ""))
+    except ValueError:
+        return ""
+
+
+def describe(user_agent: str) -> str:
+    """ "Firefox on Linux", or "" where nothing can be said. Needs the extra ``jwt_redis[devices]``.
+
+    Families only: browsers have frozen the versions in their user agents.
+    """
+    try:
+        from ua_parser import parse
+    except ImportError:
+        return ""
+    found = parse(user_agent)
+    parts = [part.family for part in (found.user_agent, found.os) if part is not None and part.family != "Other"]
+    return " on ".join(parts)
+
+
+_signing_in: ContextVar[Device | None] = ContextVar("jwt_redis_signing_in", default=None)
+
+
+@contextmanager
+def signing_in_from(request: Any | None) -> Iterator[None]:
+    """Sessions that are opened within are opened on this request's device."""
+    token = _signing_in.set(device_of(request))
+    try:
+        yield
+    finally:
+        _signing_in.reset(token)
+
+
+def signing_in_device() -> Device:
+    """The device of the :func:`signing_in_from` that surrounds the caller."""
+    return _signing_in.get() or Device()

@@ -1,0 +1,102 @@
+"""Every name in Redis is made here. The layout is described in docs/explanation/state.md."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from typing import Any
+from urllib.parse import quote, unquote
+from uuid import UUID
+
+from jwt_redis.conf import config, simplejwt_setting
+
+__all__ = [
+    "BLACKLIST",
+    "DEVICE",
+    "LABEL",
+    "NOT_BEFORE",
+    "SESSION",
+    "devices_key",
+    "log_key",
+    "marker_key",
+    "user_id",
+    "user_key",
+    "user_of_key",
+    "user_pattern",
+]
+
+# Fields of the user hash.
+SESSION = "session:"
+BLACKLIST = "blacklist:"
+NOT_BEFORE = "not_before"
+# Fields of the devices hash.
+DEVICE = "device:"
+LABEL = "label:"
+
+_LOG = "{log}"
+# A longer id is replaced by its digest: a key is held in memory for each user.
+_MAX_TAG = 96
+_DIGEST_MARK = "~"
+_TAG = re.compile(r"\{([^{}]+)\}$")
+
+
+def user_id(user: object) -> str:
+    """The user-id claim's value for ``user``: a model instance, a ``TokenUser``, or the id itself.
+
+    :raises ValueError: when it is empty or of a kind that no user id has.
+    """
+    value: Any = user
+    if isinstance(user, UUID):
+        value = str(user)
+    elif not isinstance(user, (str, int)) and hasattr(user, "pk"):
+        # TokenUser answers None to any name that it does not know.
+        value = getattr(user, simplejwt_setting("USER_ID_FIELD"), None)
+        value = user.pk if value is None else value
+        value = None if value is None else str(value)
+    if isinstance(value, bool) or not isinstance(value, (str, int)) or value == "":
+        raise ValueError(f"{type(user).__name__} is not a user, or it has no id")
+    return str(value)
+
+
+def user_key(user: str) -> str:
+    """The hash of one user: sessions, blacklisted tokens, the user's not-before. ``user`` as from :func:`user_id`."""
+    return f"{config().key_prefix}{{{_tag(user)}}}"
+
+
+def devices_key(user: str) -> str:
+    """The hash of one user's devices, in the same Cluster slot as :func:`user_key`."""
+    return f"{user_key(user)}:devices"
+
+
+def log_key() -> str:
+    """The revocation log, a stream."""
+    return config().key_prefix + _LOG
+
+
+def marker_key() -> str:
+    """The marker: which store this is, and from when on it is trusted."""
+    return f"{config().key_prefix}{_LOG}:marker"
+
+
+def user_pattern() -> str:
+    """A SCAN pattern for the user hashes, the devices' and the log's names among them."""
+    return config().key_prefix + "{*}"
+
+
+def user_of_key(key: str) -> str | None:
+    """The user's id in a key of :func:`user_key`; None for any other key, or when only a digest is known."""
+    prefix = config().key_prefix
+    found = _TAG.fullmatch(key[len(prefix) :]) if key.startswith(prefix) else None
+    if found is None or key == log_key() or found[1].startswith(_DIGEST_MARK):
+        return None
+    return unquote(found[1])
+
+
+def _tag(user: str) -> str:
+    # Braces would end the hash tag; "log" is the log's own.
+    tag = quote(user, safe="@+:,=", errors="surrogatepass").replace("~", "%7E")
+    if tag == "log":
+        return "%6Cog"
+    if len(tag) > _MAX_TAG:
+        return _DIGEST_MARK + hashlib.sha256(user.encode(errors="surrogatepass")).hexdigest()
+    return tag

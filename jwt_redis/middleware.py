@@ -1,0 +1,171 @@
+"""Simple JWT for plain Django views, sync and async."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from functools import cache, cached_property
+from typing import Any
+
+from asgiref.sync import iscoroutinefunction, markcoroutinefunction
+from django.contrib.auth.models import AnonymousUser
+from django.http import HttpRequest, JsonResponse
+from django.http.response import HttpResponseBase
+from rest_framework.exceptions import APIException
+from rest_framework_simplejwt.tokens import Token
+
+from jwt_redis.authentication import MEMO, JWTAuthentication, RevocationCheckMixin
+from jwt_redis.exceptions import RevocationUnavailable
+
+__all__ = ["JWTAuthenticationMiddleware"]
+
+
+class JWTAuthenticationMiddleware:
+    """Sets ``request.user``, ``request.auser``, ``request.auth`` (the token) and ``request.auth_error``.
+
+    For a request with an ``Authorization: Bearer`` header. All are lazy: a view that looks at none costs nothing,
+    and one that looks at several costs one check. A token that is refused leaves the user anonymous, and
+    ``auth_error`` is the exception that says why. Where Redis cannot be asked the answer is 503.
+
+    Put it behind Django's ``AuthenticationMiddleware``, whose user stays for requests without the header.
+    In an async view await ``request.auser()`` before the others.
+    """
+
+    sync_capable = True
+    async_capable = True
+    # A subclass may name a class of its own.
+    authentication_class: type[RevocationCheckMixin] = JWTAuthentication
+
+    def __init__(self, get_response: Callable[[HttpRequest], Any]) -> None:
+        self.get_response = get_response
+        self._authenticator = self.authentication_class()
+        self._is_async = iscoroutinefunction(get_response)
+        if self._is_async:
+            markcoroutinefunction(self)
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase | Awaitable[HttpResponseBase]:
+        if self._is_async:
+            return self.__acall__(request)
+        self._prepare(request)
+        response: HttpResponseBase = self.get_response(request)
+        return response
+
+    async def __acall__(self, request: HttpRequest) -> HttpResponseBase:
+        self._prepare(request)
+        response: HttpResponseBase = await self.get_response(request)
+        return response
+
+    def _prepare(self, request: Any) -> None:
+        header = self._authenticator.get_header(request)
+        kind = header.split(None, 1)[0] if header and header.split() else b""
+        if kind not in _bearer_types():
+            request.auth = request.auth_error = None
+            if not hasattr(request, "user"):
+                request.user = AnonymousUser()
+            return
+        # Attributes that are computed when they are read, and may be None, need a class.
+        request.__dict__.pop("user", None)
+        request.__dict__.pop("auser", None)
+        request.__class__ = _with_lazy_user(type(request))
+        request._jwt_authenticator = self.authentication_class()
+
+    def process_view(self, request: Any, view: Any, args: Any, kwargs: Any) -> None:
+        """A view may have a failure policy of its own, by the attribute ``on_redis_failure``."""
+        authenticator = getattr(request, "_jwt_authenticator", None)
+        policy = getattr(view, "on_redis_failure", getattr(getattr(view, "cls", None), "on_redis_failure", None))
+        if authenticator is not None and policy is not None:
+            authenticator.on_redis_failure = policy
+
+    def process_exception(self, request: HttpRequest, exception: Exception) -> JsonResponse | None:
+        """The 503 for a view that asked for the user while Redis could not be asked."""
+        if not isinstance(exception, RevocationUnavailable):
+            return None
+        return JsonResponse(
+            exception.detail, status=exception.status_code, headers={"Retry-After": str(exception.wait)}
+        )
+
+
+@cache
+def _bearer_types() -> frozenset[bytes]:
+    from rest_framework_simplejwt.authentication import AUTH_HEADER_TYPE_BYTES
+
+    return frozenset(AUTH_HEADER_TYPE_BYTES)
+
+
+class _LazyUser:
+    """What a request is given. Each is computed once; assigning to it works as on any request."""
+
+    _jwt_authenticator: RevocationCheckMixin
+    _jwt_result: tuple[Any, Token | None, Exception | None]
+
+    def _authenticated(self) -> tuple[Any, Token | None, Exception | None]:
+        if "_jwt_result" not in self.__dict__:
+            self._jwt_result = _authenticate(self)
+        return self._jwt_result
+
+    @cached_property
+    def user(self) -> Any:
+        return self._authenticated()[0]
+
+    @cached_property
+    def auth(self) -> Token | None:
+        return self._authenticated()[1]
+
+    @cached_property
+    def auth_error(self) -> Exception | None:
+        return self._authenticated()[2]
+
+    async def auser(self) -> Any:
+        if "user" not in self.__dict__ and "_jwt_result" not in self.__dict__:
+            self._jwt_result = await _aauthenticate(self)
+        return self.user
+
+
+@cache
+def _with_lazy_user(cls: type) -> type:
+    return type(cls.__name__, (_LazyUser, cls), {"__module__": cls.__module__, "__doc__": cls.__doc__})
+
+
+def _raw_token(request: Any) -> bytes:
+    authenticator = request._jwt_authenticator
+    # "Bearer" and nothing behind it: refused there, as DRF would.
+    raw: bytes = authenticator.get_raw_token(authenticator.get_header(request))
+    return raw
+
+
+def _authenticate(request: Any) -> tuple[Any, Token | None, Exception | None]:
+    authenticator = request._jwt_authenticator
+    try:
+        raw = _raw_token(request)
+        try:
+            token = authenticator.get_validated_token(raw)
+        except APIException as error:
+            _remember(request, raw, error)
+            raise
+        _remember(request, raw, token)
+        return authenticator.get_user(token), token, None
+    except RevocationUnavailable:
+        raise
+    except APIException as error:
+        return AnonymousUser(), None, error
+
+
+async def _aauthenticate(request: Any) -> tuple[Any, Token | None, Exception | None]:
+    authenticator = request._jwt_authenticator
+    try:
+        raw = _raw_token(request)
+        try:
+            token = await authenticator.aget_validated_token(raw)
+        except APIException as error:
+            _remember(request, raw, error)
+            raise
+        _remember(request, raw, token)
+        return await authenticator.aget_user(token), token, None
+    except RevocationUnavailable:
+        raise
+    except APIException as error:
+        return AnonymousUser(), None, error
+
+
+def _remember(request: Any, raw: bytes, outcome: Token | Exception) -> None:
+    if not isinstance(outcome, RevocationUnavailable):
+        setattr(request, MEMO, (raw, outcome))

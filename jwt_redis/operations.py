@@ -1,0 +1,107 @@
+"""A use case as a value: what to ask Redis, and what to make of the answer. It runs the same, sync and async."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
+
+from django.dispatch import Signal
+
+from jwt_redis.store.client import aexecute, execute
+from jwt_redis.store.commands import Command
+
+__all__ = ["SENDER", "Done", "Event", "Operation", "apublish", "arun", "publish", "run"]
+
+logger = logging.getLogger("jwt_redis")
+T = TypeVar("T")
+
+SENDER = "jwt_redis"
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that happened: a signal to send and, above DEBUG, a line for the log."""
+
+    signal: Signal
+    facts: dict[str, Any]
+    name: str
+    level: int = logging.DEBUG
+
+
+@dataclass(frozen=True, slots=True)
+class Done(Generic[T]):
+    """The end of an operation. With an ``error`` the events are published first, then it is raised."""
+
+    value: T
+    events: tuple[Event, ...] = ()
+    error: Exception | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Operation(Generic[T]):
+    """Commands for one round trip, and what follows from their results: the end, or a further operation."""
+
+    commands: tuple[Command[Any], ...]
+    finish: Callable[..., Done[T] | Operation[T]] = field()
+
+
+def run(operation: Operation[T]) -> T:
+    """Carry it out, publish what happened, and answer.
+
+    :raises RevocationUnavailable: when Redis did not answer.
+    """
+    step: Done[T] | Operation[T] = operation
+    while isinstance(step, Operation):
+        result = execute(*step.commands)
+        step = step.finish(*result) if len(step.commands) > 1 else step.finish(result)
+    return publish(step)
+
+
+async def arun(operation: Operation[T]) -> T:
+    """:func:`run` over ``redis.asyncio``."""
+    step: Done[T] | Operation[T] = operation
+    while isinstance(step, Operation):
+        result = await aexecute(*step.commands)
+        step = step.finish(*result) if len(step.commands) > 1 else step.finish(result)
+    return await apublish(step)
+
+
+def publish(done: Done[T]) -> T:
+    """Send the events, then answer or raise."""
+    for event in done.events:
+        _log(event)
+        _report(event.signal.send_robust(SENDER, **event.facts))
+    return _value(done)
+
+
+async def apublish(done: Done[T]) -> T:
+    """:func:`publish` with ``asend_robust``."""
+    for event in done.events:
+        _log(event)
+        _report(await event.signal.asend_robust(SENDER, **event.facts))
+    return _value(done)
+
+
+def _log(event: Event) -> None:
+    if logger.isEnabledFor(event.level):
+        said = " ".join(f"{name}={value}" for name, value in event.facts.items())
+        logger.log(event.level, "%s: %s", event.name, said, extra={"event": event.name, **_prefixed(event.facts)})
+
+
+def _prefixed(facts: dict[str, Any]) -> dict[str, Any]:
+    # Plain names could meet the LogRecord's own.
+    return {f"jwt_{name}": value for name, value in facts.items()}
+
+
+def _report(responses: list[tuple[Any, Any]]) -> None:
+    for receiver, response in responses:
+        if isinstance(response, Exception):
+            logger.error("The signal receiver %r failed.", receiver, exc_info=response)
+
+
+def _value(done: Done[T]) -> T:
+    if done.error is not None:
+        raise done.error
+    return done.value

@@ -1,0 +1,153 @@
+"""Django's own signals: a changed password, a deactivated or deleted user, other rights end the user's sessions."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable
+from typing import Any
+
+from django.contrib.auth import get_user_model
+from django.contrib.auth.hashers import get_hasher, identify_hasher
+from django.contrib.auth.models import Group
+from django.db import transaction
+from django.db.models import Model
+from django.db.models.signals import m2m_changed, post_delete, post_save, pre_delete, pre_save
+
+from jwt_redis import sessions
+from jwt_redis.conf import config, simplejwt_setting
+
+__all__ = ["connect"]
+
+PASSWORD_CHANGED = "password_changed"  # noqa: S105
+
+
+def connect() -> None:
+    """Connect all receivers. Done once, when the app is ready."""
+    # Without a sender: a proxy of the user model sends its own class.
+    for signal, receiver in (
+        (pre_save, keep_on_hash_upgrade),
+        (post_save, on_user_saved),
+        (post_delete, on_user_deleted),
+        (m2m_changed, on_rights_changed),
+        (pre_delete, on_group_deleted),
+    ):
+        signal.connect(receiver, dispatch_uid=f"jwt_redis.receivers.{receiver.__name__}")
+
+
+def _is_user(sender: type[Model]) -> bool:
+    return issubclass(sender, get_user_model())
+
+
+def _now_and_on_commit(using: str, ending: Any, *args: Any, **kwargs: Any) -> None:
+    """At once: alone, on commit would be lost with the process. On commit too: until then others see the old row."""
+    ending(*args, **kwargs)
+    if transaction.get_connection(using).in_atomic_block:
+        transaction.on_commit(lambda: ending(*args, **kwargs), using=using)
+
+
+def _writes_password(update_fields: Iterable[str] | None) -> bool:
+    return update_fields is None or "password" in update_fields
+
+
+def keep_on_hash_upgrade(
+    sender: type[Model], instance: Any, raw: bool, using: str, update_fields: Any = None, **kwargs: Any
+) -> None:
+    """Django has hashed the same password anew, as it does when a release raises the cost: keep the sessions.
+
+    Before the row is written, so that no request sees the new hash and a session bound to the old one only.
+    """
+    if raw or not _is_user(sender) or update_fields is None or set(update_fields) != {"password"}:
+        return
+    if instance.pk is None or getattr(instance, "_password", None) is not None:
+        return
+    stored = get_user_model()._base_manager.using(using).filter(pk=instance.pk).values_list("password", flat=True)
+    old = stored.first()
+    # check_password() upgrades only what must be: anything else that is saved like this is another password.
+    if old and old != instance.password and _must_upgrade(old):
+        before = copy.copy(instance)
+        before.password = old
+        sessions.rebind_sessions(before, instance)
+
+
+def _must_upgrade(encoded: str) -> bool:
+    try:
+        used = identify_hasher(encoded)
+    except ValueError:
+        return False
+    preferred = get_hasher("default")
+    return used.algorithm != preferred.algorithm or preferred.must_update(encoded)
+
+
+def on_user_saved(
+    sender: type[Model],
+    instance: Any,
+    created: bool,
+    raw: bool,
+    using: str,
+    update_fields: Any = None,
+    **kwargs: Any,
+) -> None:
+    """A new password or a deactivation ends the sessions."""
+    if created or raw or not _is_user(sender):
+        return
+    revoke_on = config().revoke_on
+    writes_active = update_fields is None or "is_active" in update_fields
+    if "deactivated" in revoke_on and writes_active and not getattr(instance, "is_active", True):
+        _now_and_on_commit(using, sessions.end_all_sessions, instance, reason="deactivated")
+    elif PASSWORD_CHANGED in revoke_on and _writes_password(update_fields):
+        if getattr(instance, "_password", None) is not None:
+            # set_password(): all of them now; on commit those that signed in with the old one meanwhile.
+            sessions.end_all_sessions(instance, reason=PASSWORD_CHANGED)
+            if transaction.get_connection(using).in_atomic_block:
+                frozen = copy.copy(instance)
+                transaction.on_commit(lambda: sessions.end_stale_sessions(frozen), using=using)
+        else:
+            # set_unusable_password() and "user.password = make_password(...)" leave no other trace.
+            _now_and_on_commit(using, sessions.end_stale_sessions, copy.copy(instance))
+
+
+def on_user_deleted(sender: type[Model], instance: Any, using: str, **kwargs: Any) -> None:
+    """Deletion ends the sessions."""
+    if _is_user(sender) and "deleted" in config().revoke_on:
+        user = getattr(instance, simplejwt_setting("USER_ID_FIELD"))
+        _now_and_on_commit(using, sessions.end_all_sessions, str(user), reason="deleted")
+
+
+def on_rights_changed(
+    sender: type[Model], instance: Any, action: str, reverse: bool, pk_set: Any, using: str, **kwargs: Any
+) -> None:
+    """Other groups or permissions end the sessions of everybody whom they concern, where ``REVOKE_ON`` says so."""
+    user_model: Any = get_user_model()
+    groups = getattr(getattr(user_model, "groups", None), "through", None)
+    permissions = getattr(getattr(user_model, "user_permissions", None), "through", None)
+    reason = "groups_changed" if sender is groups else "permissions_changed"
+    if sender not in (groups, permissions, Group.permissions.through) or reason not in config().revoke_on:
+        return
+    # Cleared members can be named only before.
+    if action not in ("post_add", "post_remove", "pre_clear"):
+        return
+    if sender is Group.permissions.through:
+        names = {"groups__in": [instance.pk] if not reverse else _groups_with(instance, pk_set)}
+    elif not reverse:
+        names = {"pk": instance.pk}
+    elif pk_set is not None:
+        names = {"pk__in": pk_set}
+    else:
+        names = {"groups" if sender is groups else "user_permissions": instance.pk}
+    _end_all_of(using, names, reason)
+
+
+def _groups_with(permission: Any, pk_set: Any) -> Any:
+    return pk_set if pk_set is not None else list(permission.group_set.values_list("pk", flat=True))
+
+
+def on_group_deleted(sender: type[Model], instance: Any, using: str, **kwargs: Any) -> None:
+    """A deleted group takes its permissions from its members."""
+    if issubclass(sender, Group) and "groups_changed" in config().revoke_on:
+        _end_all_of(using, {"groups": instance.pk}, "groups_changed")
+
+
+def _end_all_of(using: str, names: dict[str, Any], reason: str) -> None:
+    users = get_user_model()._base_manager.using(using).filter(**names)
+    for user in list(users.values_list(simplejwt_setting("USER_ID_FIELD"), flat=True).distinct()):
+        _now_and_on_commit(using, sessions.end_all_sessions, str(user), reason=reason)

@@ -1,0 +1,35 @@
+"""What has happened, for whoever wants to know. All are sent with ``send_robust``: a receiver that raises harms nothing.
+
+The sender is always the string ``"jwt_redis"``; ``user`` is the value of the token's user-id claim, as a string.
+"""
+
+from __future__ import annotations
+
+from django.dispatch import Signal
+
+# A user signed in. user, sid
+session_started = Signal()
+
+# A refresh token was used. user, sid, outcome ("rotated", "grace" or "touched")
+session_refreshed = Signal()
+
+# A session is over. user, sid, reason (why: "logout", "password_changed", "refresh_token_reused", ...)
+session_ended = Signal()
+
+# A refresh token that was used already came back: somebody has a copy. Its session was ended. user, sid
+refresh_token_reused = Signal()
+
+# A refresh token came that is newer than the store knows: the store was rolled back. user, sid
+store_rolled_back = Signal()
+
+# One token was put on the blacklist. user, jti, reason
+token_revoked = Signal()
+
+# All of a user's sessions were ended. user, sids, reason
+user_revoked = Signal()
+
+# Everything from before a moment is refused. before (an aware datetime), reason
+everything_revoked = Signal()
+
+# Redis could not be asked and ON_REDIS_FAILURE let a token through unchecked. user, sid, error
+check_failed_open = Signal()

@@ -1,0 +1,13 @@
+-- Refuses one token until it expires.
+local jti, exp, why = unpack(ARGV, FIRST)
+exp = tonumber(exp)
+load()
+local added = 0
+if not listed[jti] and exp + KEEP > NOW then
+  listed[jti] = exp
+  redis.call('HSET', USER, 'blacklist:' .. jti, int(exp))
+  revoked('token', jti, exp, why)
+  added = 1
+end
+settle()
+return reply(added)

@@ -1,0 +1,171 @@
+-- Put in front of every script that changes one user's state. Redis' own clock is the only one.
+-- KEYS: user hash, devices hash, and on a single node the log and the marker (in Cluster they live in another
+-- slot: the caller appends what this returns).
+local USER, DEVICES, LOG, MARKER = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+-- ARGV: seconds to keep a field past its end, seconds a log entry is of use, seconds a user's not-before is of
+-- use, the longest access lifetime, "1" if a tombstone must outlive every access token, an id for a new store.
+local KEEP, HORIZON, NOT_BEFORE_LIFE, ACCESS_LIFE = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
+local LASTING, NEW_STORE_ID = ARGV[5] == '1', ARGV[6]
+local FIRST = 7
+
+local time = redis.call('TIME')
+local NOW = tonumber(time[1])
+local NOW_MS = NOW * 1000 + math.floor(tonumber(time[2]) / 1000)
+
+local function int(number) return string.format('%.0f', number) end
+
+local function ensure_marker()
+  if MARKER and redis.call('HSETNX', MARKER, 'store_id', NEW_STORE_ID) == 1 then
+    redis.call('HSET', MARKER, 'born_ms', int(NOW_MS))
+  end
+end
+
+-- Sessions -----------------------------------------------------------------------------------------------------
+
+local function parse(text)
+  local rotation, opened, used, expires, ends, nonce, fingerprint =
+    string.match(text, '^(%d+)%.(%d+)%.(%d+)%.(%d+)%.(%d+)%.([%w_-]+)%.([%w_-]*)$')
+  if rotation then
+    local opened_ms = tonumber(opened)
+    local opened_s = math.floor(opened_ms / 1000)
+    return {
+      rotation = tonumber(rotation), opened_ms = opened_ms, used_ms = opened_ms + tonumber(used),
+      expires_at = opened_s + tonumber(expires), ends_at = opened_s + tonumber(ends),
+      nonce = nonce, fingerprint = fingerprint, text = text,
+    }
+  end
+  local ended_until, why = string.match(text, '^ended%.(%d+)%.([%w_]+)$')
+  if ended_until then return { ended_until = tonumber(ended_until), why = why, text = text } end
+  return nil
+end
+
+local function pack(s)
+  local opened_s = math.floor(s.opened_ms / 1000)
+  local function since(moment, start) return int(math.max(0, moment - start)) end -- a clock may step back
+  return table.concat({
+    int(s.rotation), int(s.opened_ms), since(s.used_ms, s.opened_ms), since(s.expires_at, opened_s),
+    since(s.ends_at, opened_s), s.nonce, s.fingerprint,
+  }, '.')
+end
+
+-- State --------------------------------------------------------------------------------------------------------
+
+local sessions, listed, not_before_ms = {}, {}, nil
+local revocations = {}
+local removed = 0
+
+local function del_fields(key, fields)
+  for first = 1, #fields, 1000 do
+    redis.call('HDEL', key, unpack(fields, first, math.min(first + 999, #fields)))
+  end
+end
+
+local function forget_devices(sids)
+  local fields = {}
+  for _, sid in ipairs(sids) do
+    fields[#fields + 1] = 'device:' .. sid
+    fields[#fields + 1] = 'label:' .. sid
+  end
+  del_fields(DEVICES, fields)
+end
+
+-- Reads the user's hash and drops what has run out. A key or a value damaged by hand is treated as absent.
+local function load(dry_run)
+  for _, key in ipairs({ USER, DEVICES }) do
+    local kind = redis.call('TYPE', key).ok
+    if kind ~= 'hash' and kind ~= 'none' and not dry_run then redis.call('DEL', key) end
+    if kind ~= 'hash' and kind ~= 'none' and dry_run then return end
+  end
+  local all = redis.call('HGETALL', USER)
+  local stale, stale_sids = {}, {}
+  for i = 1, #all, 2 do
+    local field, value = all[i], all[i + 1]
+    local sid = string.match(field, '^session:(.+)$')
+    local jti = string.match(field, '^blacklist:(.+)$')
+    if sid then
+      local s = parse(value)
+      if s and (s.ended_until or s.expires_at) + KEEP <= NOW then
+        stale[#stale + 1] = field
+        stale_sids[#stale_sids + 1] = sid
+      elseif s then
+        sessions[sid] = s
+      end
+    elseif jti then
+      local exp = tonumber(value)
+      if exp and exp + KEEP <= NOW then stale[#stale + 1] = field else listed[jti] = exp or NOW + ACCESS_LIFE end
+    elseif field == 'not_before' then
+      not_before_ms = tonumber(value)
+      if not_before_ms and not_before_ms / 1000 + NOT_BEFORE_LIFE + KEEP <= NOW then
+        stale[#stale + 1] = field
+        not_before_ms = nil
+      end
+    end
+  end
+  removed = #stale
+  if not dry_run then
+    del_fields(USER, stale)
+    forget_devices(stale_sids)
+  end
+end
+
+local function live(sid)
+  local s = sessions[sid]
+  if s and not s.ended_until and s.expires_at > NOW then return s end
+  return nil
+end
+
+local function put(sid, s)
+  s.text = pack(s)
+  sessions[sid] = s
+  redis.call('HSET', USER, 'session:' .. sid, s.text)
+end
+
+-- The keys expire with their latest field.
+local function settle()
+  local latest, latest_live = 0, 0
+  for _, s in pairs(sessions) do
+    latest = math.max(latest, s.ended_until or s.expires_at)
+    if not s.ended_until then latest_live = math.max(latest_live, s.expires_at) end
+  end
+  for _, exp in pairs(listed) do latest = math.max(latest, exp) end
+  if not_before_ms then latest = math.max(latest, math.floor(not_before_ms / 1000) + NOT_BEFORE_LIFE) end
+  if latest > 0 then redis.call('EXPIREAT', USER, int(latest + KEEP)) end
+  if latest_live > 0 then redis.call('EXPIREAT', DEVICES, int(latest_live + KEEP)) end
+end
+
+-- Revocations --------------------------------------------------------------------------------------------------
+
+local function revoked(kind, id, good_until, why)
+  revocations[#revocations + 1] = { kind, id, int(good_until), why }
+end
+
+-- Leaves a tombstone: it tells "ended" from "never there".
+local function end_session(sid, why)
+  local s = sessions[sid]
+  if s and s.ended_until then return false end
+  local ended_until = NOW + ACCESS_LIFE
+  if LASTING and s then ended_until = math.max(ended_until, s.expires_at) end
+  local text = 'ended.' .. int(ended_until) .. '.' .. why
+  sessions[sid] = { ended_until = ended_until, why = why, text = text }
+  redis.call('HSET', USER, 'session:' .. sid, text)
+  forget_devices({ sid })
+  revoked('session', sid, ended_until, why)
+  return true
+end
+
+-- Numbered without gaps, so that a follower sees when it has missed one.
+local function append(marker, log, user)
+  for _, r in ipairs(revocations) do
+    local number = redis.call('HINCRBY', marker, 'revocations', 1)
+    redis.call('XADD', log, 'MINID', '~', int(NOW_MS - HORIZON * 1000), '*', 'number', number,
+      'kind', r[1], 'user', user, 'id', r[2], 'until', r[3], 'reason', r[4])
+  end
+end
+
+local function reply(...)
+  if LOG and #revocations > 0 then
+    ensure_marker()
+    append(MARKER, LOG, string.match(USER, '{(.-)}'))
+  end
+  return { revocations, ... }
+end

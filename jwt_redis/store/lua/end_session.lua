@@ -1,0 +1,12 @@
+-- Ends the sessions named. With "1" also one that the store does not know gets its tombstone.
+local why, unknown_too = ARGV[FIRST], ARGV[FIRST + 1] == '1'
+load()
+local ended = {}
+for i = FIRST + 2, #ARGV do
+  local sid = ARGV[i]
+  if sessions[sid] or unknown_too then
+    if end_session(sid, why) then ended[#ended + 1] = sid end
+  end
+end
+settle()
+return reply(ended)

@@ -1,0 +1,54 @@
+-- A refresh token is used. All of rotation is decided here, on one key, so that nothing slips in between.
+local sid, jti, presented, nonce, grace_ms, lifetime, fingerprints, device, not_before, born, rotating = unpack(ARGV, FIRST)
+presented, grace_ms, lifetime = tonumber(presented), tonumber(grace_ms), tonumber(lifetime)
+load()
+local s = live(sid)
+
+local function answer(outcome, reason)
+  settle()
+  return reply(outcome, reason or '', sessions[sid] and sessions[sid].text or '', #revocations)
+end
+
+if listed[jti] then return answer('gone', 'token_blacklisted') end
+if not s then
+  if not sessions[sid] then return answer('gone', 'no_session') end
+  return answer('gone', sessions[sid].ended_until and 'session_ended' or 'session_expired')
+end
+if s.opened_ms <= tonumber(not_before) then return answer('gone', 'all_revoked') end
+if s.opened_ms < tonumber(born) then return answer('gone', 'store_lost') end
+
+-- The first fingerprint is today's; the others are the same password under a former key.
+local first, known = nil, fingerprints == '' or s.fingerprint == ''
+for print in string.gmatch(fingerprints, '[^,]+') do
+  first = first or print
+  if string.find(s.fingerprint, print, 1, true) then known = true end
+end
+if not known then
+  end_session(sid, 'password_changed')
+  return answer('gone', 'session_ended')
+end
+
+if presented > s.rotation then
+  end_session(sid, 'store_rolled_back')
+  return answer('ahead', 'store_lost')
+end
+if presented == s.rotation then
+  s.used_ms = NOW_MS
+  if rotating == '1' then
+    s.rotation = s.rotation + 1
+    s.nonce = nonce
+    s.expires_at = math.min(NOW + lifetime, s.ends_at)
+  else
+    s.nonce = '-' -- not a rotation: it grants no grace
+  end
+  -- One that holds two (a hasher upgrade) still has the first at one of its ends.
+  if first and not string.find(s.fingerprint, first, 1, true) then s.fingerprint = first end
+  put(sid, s)
+  if device ~= '' then redis.call('HSET', DEVICES, 'device:' .. sid, device) end
+  return answer(rotating == '1' and 'rotated' or 'touched')
+end
+-- Strictly within grace: with <=, two in one millisecond would slip through at grace 0.
+local graceful = s.nonce == nonce or (s.nonce ~= '-' and NOW_MS - s.used_ms < grace_ms)
+if rotating == '1' and presented == s.rotation - 1 and graceful then return answer('grace') end
+end_session(sid, 'refresh_token_reused')
+return answer('reuse', 'session_ended')

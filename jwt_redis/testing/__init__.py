@@ -1,0 +1,3 @@
+"""For the tests of projects that use this package."""
+
+from __future__ import annotations

@@ -1,0 +1,168 @@
+"""The decision: is this token still good? A pure function of what the token says and what Redis says."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from jwt_redis.conf import Strategy, simplejwt_setting
+from jwt_redis.keys import user_id
+from jwt_redis.records import EndedSession, Marker, SessionRecord, UserState
+
+__all__ = [
+    "ALL_REVOKED",
+    "NO_SESSION",
+    "SESSION_ENDED",
+    "SESSION_EXPIRED",
+    "STORE_LOST",
+    "TOKEN_BLACKLISTED",
+    "USER_REVOKED",
+    "Claims",
+    "Verdict",
+    "decide",
+    "is_sid",
+    "read_claims",
+]
+
+TOKEN_BLACKLISTED: Final = "token_blacklisted"  # noqa: S105
+SESSION_ENDED: Final = "session_ended"
+SESSION_EXPIRED: Final = "session_expired"
+USER_REVOKED: Final = "user_revoked"
+ALL_REVOKED: Final = "all_revoked"
+NO_SESSION: Final = "no_session"
+STORE_LOST: Final = "store_lost"
+
+SID_CLAIM: Final = "sid"
+AUTH_TIME_CLAIM: Final = "auth_time"
+ROTATION_CLAIM: Final = "rotation"
+
+_SID = re.compile(r"[A-Za-z0-9_-]{16,64}")
+_MAX_JTI = 255
+_MAX_NUMBER = 2**53
+_REQUIRED: Final = object()
+
+
+@dataclass(frozen=True, slots=True)
+class Claims:
+    """What the decision needs of a token. Times are seconds of the epoch; ``sid`` is None for a foreign token."""
+
+    user: str
+    jti: str
+    sid: str | None
+    exp: int
+    iat: int
+    auth_time: int
+    # None for a token that is not a refresh token.
+    rotation: int | None
+    # A refresh or a sliding token: whoever holds it holds the session.
+    owns_session: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Whether a token is accepted, and if not, why: one of the stable strings of this module.
+
+    ``session`` is the record that the decision was made from, where there is one. ``checked`` is False when
+    Redis could not be asked and the project lets tokens pass (``ON_REDIS_FAILURE``).
+    """
+
+    allowed: bool
+    reason: str | None = None
+    session: SessionRecord | None = None
+    checked: bool = True
+
+
+def is_sid(value: object) -> bool:
+    """Can ``value`` be a session id?"""
+    return isinstance(value, str) and _SID.fullmatch(value) is not None
+
+
+def read_claims(payload: Mapping[str, Any]) -> Claims:
+    """Take the claims out of a verified payload.
+
+    :raises ValueError: naming the claim that is missing or of the wrong kind.
+    """
+    try:
+        user = user_id(payload.get(simplejwt_setting("USER_ID_CLAIM")))
+    except ValueError:
+        raise ValueError("Token contained no recognizable user identification") from None
+    jti_claim = simplejwt_setting("JTI_CLAIM")
+    jti = payload.get(jti_claim) if jti_claim else None
+    if jti is None:
+        raise ValueError("Token has no id")
+    if not isinstance(jti, str) or not 0 < len(jti) <= _MAX_JTI or not jti.isprintable():
+        raise ValueError("Token has an unusable id")
+    sid = payload.get(SID_CLAIM)
+    if sid is not None and not is_sid(sid):
+        raise ValueError("Token has an unusable 'sid' claim")
+    type_claim = simplejwt_setting("TOKEN_TYPE_CLAIM")
+    kind = payload.get(type_claim) if type_claim else ("refresh" if ROTATION_CLAIM in payload else None)
+    return Claims(
+        user=user,
+        jti=jti,
+        sid=sid,
+        exp=_number(payload, "exp"),
+        # One that is missing counts as older than any not-before.
+        iat=_number(payload, "iat", 0),
+        auth_time=_number(payload, AUTH_TIME_CLAIM, 0),
+        rotation=_number(payload, ROTATION_CLAIM, _REQUIRED if sid else 0) if kind == "refresh" else None,
+        owns_session=kind in ("refresh", "sliding"),
+    )
+
+
+def decide(
+    claims: Claims, state: UserState, marker: Marker, strategy: Strategy, now: float, leeway: float = 0
+) -> Verdict:
+    """Is the token good? ``now`` and ``leeway`` in seconds.
+
+    A refresh token is judged by its session in both strategies: without one it cannot be rotated.
+    """
+    if state.blacklisted:
+        return Verdict(False, TOKEN_BLACKLISTED)
+    if isinstance(state.session, EndedSession):
+        return Verdict(False, SESSION_ENDED)
+    if state.session is not None:
+        return _decide_session(claims, state.session, marker, now, leeway)
+    if reason := _older_than_trust(claims, state, marker):
+        return Verdict(False, reason)
+    if state.damaged or strategy == "whitelist" or claims.rotation is not None:
+        return Verdict(False, NO_SESSION)
+    return Verdict(True)
+
+
+def _decide_session(claims: Claims, session: SessionRecord, marker: Marker, now: float, leeway: float) -> Verdict:
+    """Exact: both moments are Redis' own, in milliseconds."""
+    if session.opened_ms <= marker.not_before_ms:
+        return Verdict(False, ALL_REVOKED)
+    if session.opened_ms < marker.born_ms:
+        return Verdict(False, STORE_LOST)
+    if now >= session.expires_at + leeway:
+        return Verdict(False, SESSION_EXPIRED)
+    if claims.rotation is not None and claims.rotation != session.rotation:
+        return Verdict(False, TOKEN_BLACKLISTED)
+    return Verdict(True, session=session)
+
+
+def _older_than_trust(claims: Claims, state: UserState, marker: Marker) -> str | None:
+    """Without a record only the token's own times tell, whole seconds: the same second counts as revoked."""
+    began = claims.auth_time if claims.sid else claims.iat
+    if state.not_before_ms and began <= state.not_before_ms // 1000:
+        return USER_REVOKED
+    if marker.not_before_ms and began <= marker.not_before_ms // 1000:
+        return ALL_REVOKED
+    if began <= marker.born_ms // 1000:
+        return STORE_LOST
+    return None
+
+
+def _number(payload: Mapping[str, Any], claim: str, default: Any = _REQUIRED) -> Any:
+    value = payload.get(claim)
+    if value is None:
+        if default is _REQUIRED:
+            raise ValueError(f"Token has no '{claim}' claim")
+        return default
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < _MAX_NUMBER:
+        raise ValueError(f"Token has an unusable '{claim}' claim")
+    return int(value)

@@ -1,0 +1,165 @@
+"""Simple JWT's views under their own names, and those for signing out and for the list of sessions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.utils.translation import gettext_lazy as _
+from rest_framework import serializers
+from rest_framework.exceptions import NotAuthenticated, NotFound
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+from rest_framework_simplejwt.exceptions import AuthenticationFailed, InvalidToken, TokenError
+from rest_framework_simplejwt.views import (
+    TokenBlacklistView,
+    TokenObtainPairView,
+    TokenObtainSlidingView,
+    TokenRefreshSlidingView,
+    TokenRefreshView,
+    TokenVerifyView,
+)
+
+from jwt_redis import sessions
+from jwt_redis.authentication import JWTAuthentication
+from jwt_redis.decoding import claims_of, decode
+from jwt_redis.devices import describe
+from jwt_redis.permissions import HasLiveSession
+from jwt_redis.tokens import RefreshToken
+
+__all__ = [
+    "LogoutAllView",
+    "LogoutOthersView",
+    "LogoutView",
+    "SessionDetailView",
+    "SessionListView",
+    "SessionSerializer",
+    "TokenBlacklistView",
+    "TokenObtainPairView",
+    "TokenObtainSlidingView",
+    "TokenRefreshSlidingView",
+    "TokenRefreshView",
+    "TokenVerifyView",
+]
+
+
+class LogoutSerializer(serializers.Serializer[Any]):
+    """What may be sent to sign out."""
+
+    refresh = serializers.CharField(required=False, write_only=True)
+    sessions_ended = serializers.IntegerField(read_only=True)
+
+
+class SessionSerializer(serializers.Serializer[sessions.Session]):
+    """One session as its owner sees it."""
+
+    sid = serializers.CharField()
+    current = serializers.SerializerMethodField()
+    created_at = serializers.DateTimeField()
+    last_refreshed_at = serializers.DateTimeField()
+    expires_at = serializers.DateTimeField()
+    ip = serializers.CharField()
+    user_agent = serializers.CharField()
+    device = serializers.SerializerMethodField()
+    label = serializers.CharField()
+
+    def get_current(self, session: sessions.Session) -> bool:
+        """Is it the one that asks?"""
+        return bool(session.sid == self.context["request"].auth.get("sid"))
+
+    def get_device(self, session: sessions.Session) -> str:
+        """Browser and system by family, "" where the user agent tells nothing."""
+        return describe(session.user_agent)
+
+
+class LogoutView(APIView):
+    """Ends one session: that of the refresh token in the body, or else of the access token in the header.
+
+    An access token that has expired does not matter when the refresh token is good. Doing it again is no error.
+    """
+
+    authentication_classes = ()
+    permission_classes = ()
+
+    def get_authenticate_header(self, request: Request) -> str:
+        """So that a refusal is a 401."""
+        return JWTAuthentication().authenticate_header(request)
+
+    def post(self, request: Request) -> Response:
+        """How many sessions this ended, 0 or 1."""
+        serializer = LogoutSerializer(data=request.data)
+        serializer.is_valid(raise_exception=True)
+        try:
+            if refresh := serializer.validated_data.get("refresh"):
+                ended = sessions.revoke_token(RefreshToken(refresh), reason="logout")
+            else:
+                ended = self._end_session_of_header(request)
+        except TokenError as error:
+            raise InvalidToken(error.args[0]) from error
+        return Response({"sessions_ended": int(ended)})
+
+    def _end_session_of_header(self, request: Request) -> bool:
+        authenticator = JWTAuthentication()
+        header = authenticator.get_header(request)
+        raw = None if header is None else authenticator.get_raw_token(header)
+        if raw is None:
+            raise NotAuthenticated(_("Send a refresh token in the body, or an access token in the header."))
+        token = decode(raw)
+        claims = claims_of(token)
+        if claims.sid is None:
+            return sessions.revoke_token(token, reason="logout")
+        return sessions.end_session(claims.user, claims.sid)
+
+
+class _SessionView(APIView):
+    authentication_classes = (JWTAuthentication,)
+    permission_classes = (HasLiveSession,)
+
+    def sid(self, request: Request) -> str:
+        """The asking session's."""
+        sid: str = request.auth["sid"]  # type: ignore[index]
+        return sid
+
+    def permission_denied(self, request: Request, message: str | None = None, code: str | None = None) -> None:  # type: ignore[override]
+        """A token without a session is refused as any bad token is."""
+        if request.auth is not None:
+            raise AuthenticationFailed(_("This token has no session."), code="token_not_valid")
+        raise NotAuthenticated
+
+
+class LogoutOthersView(_SessionView):
+    """Ends all of the user's sessions but the one that asks."""
+
+    def post(self, request: Request) -> Response:
+        """How many this ended."""
+        ended = sessions.end_other_sessions(request.user, self.sid(request))
+        return Response({"sessions_ended": ended})
+
+
+class LogoutAllView(_SessionView):
+    """Ends all of the user's sessions, the one that asks among them."""
+
+    def post(self, request: Request) -> Response:
+        """How many this ended."""
+        return Response({"sessions_ended": sessions.end_all_sessions(request.user)})
+
+
+class SessionListView(_SessionView):
+    """The user's live sessions, the one used last first."""
+
+    def get(self, request: Request) -> Response:
+        """A JSON list."""
+        found = sessions.list_sessions(request.user)
+        return Response(SessionSerializer(found, many=True, context={"request": request}).data)
+
+
+class SessionDetailView(_SessionView):
+    """One of the user's sessions."""
+
+    def delete(self, request: Request, sid: str) -> Response:
+        """End it. The answer is the same for one that is over, and for one that never was: it is not there."""
+        try:
+            sessions.end_session(request.user, sid, even_if_unknown=False)
+        except ValueError as error:
+            raise NotFound(_("Not a session id.")) from error
+        return Response(status=204)
