@@ -33,8 +33,8 @@ def check_settings(app_configs: Any = None, **kwargs: Any) -> list[CheckMessage]
     """What the settings alone tell."""
     wrong = problems()
     found: list[CheckMessage] = [
-        Error(f"JWT_REDIS: {key}: {reason}.", id="jwt_redis.E001" if "no such key" in reason else "jwt_redis.E002")
-        for key, reason in wrong
+        Error(f"JWT_REDIS: {key}: {reason}.", id="jwt_redis.E001" if is_unknown else "jwt_redis.E002")
+        for key, reason, is_unknown in wrong
     ]
     if simplejwt_setting("JTI_CLAIM") is None:
         found.append(
@@ -85,7 +85,9 @@ def _check_wiring() -> list[CheckMessage]:
                     continue
                 path = f"{loaded.__module__}.{loaded.__qualname__}"
                 message = f"SIMPLE_JWT[{name!r}]: {path} knows nothing of revocation."
-                hint = f"{_HINT_SETTINGS}, or put {wanted[0].__module__}.{wanted[0].__qualname__} in front of its bases."
+                hint = (
+                    f"{_HINT_SETTINGS}, or put {wanted[0].__module__}.{wanted[0].__qualname__} in front of its bases."
+                )
             found.append(Error(message, hint=hint, id="jwt_redis.E006"))
     return found
 
@@ -123,12 +125,12 @@ def _check_alias(alias: str) -> list[CheckMessage]:
 
 
 def _same_database(url: str, options: dict[str, Any], other: str) -> bool:
-    params = settings.CACHES[other]
-    locations = params.get("LOCATION", "")
-    locations = locations.split(",") if isinstance(locations, str) else locations
+    params: Any = settings.CACHES[other]
+    location = params.get("LOCATION", "")
+    locations = location.split(",") if isinstance(location, str) else location
     other_db = params.get("OPTIONS", {}).get("CONNECTION_POOL_KWARGS", {}).get("db")
     here = _database(url, options.get("CONNECTION_POOL_KWARGS", {}).get("db"))
-    return any(_database(str(location), other_db) == here for location in locations if "://" in str(location))
+    return any(_database(str(one), other_db) == here for one in locations if "://" in str(one))
 
 
 def _database(url: str, db: int | None) -> tuple[str, int, str]:

@@ -5,14 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from datetime import timedelta
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import import_string
 from rest_framework_simplejwt import settings as simplejwt
 
-__all__ = ["Config", "config", "leeway_seconds", "longest_access_lifetime", "problems", "simplejwt_setting"]
+__all__ = [
+    "Config",
+    "config",
+    "leeway_seconds",
+    "longest_access_lifetime",
+    "longest_lifetime",
+    "problems",
+    "simplejwt_setting",
+]
 
 Strategy = Literal["whitelist", "blacklist"]
 FailurePolicy = Literal["deny", "allow"]
@@ -150,28 +158,36 @@ class Config:
 _FIELDS = {f.name.upper(): f for f in fields(Config)}
 
 
-def _parse(raw: object) -> tuple[dict[str, Any], list[tuple[str, str]]]:
+class Problem(NamedTuple):
+    """One thing that is wrong with ``settings.JWT_REDIS``."""
+
+    key: str
+    reason: str
+    is_unknown: bool = False
+
+
+def _parse(raw: object) -> tuple[dict[str, Any], list[Problem]]:
     """The values that are right, and for each that is not its key and what is wrong."""
     if not isinstance(raw, Mapping):
-        return {}, [("JWT_REDIS", "a dict is needed")]
+        return {}, [Problem("JWT_REDIS", "a dict is needed")]
     values: dict[str, Any] = {}
-    wrong: list[tuple[str, str]] = []
+    wrong: list[Problem] = []
     for key in raw:
         if key in _LATER:
             if raw[key] != _LATER[key]:
-                wrong.append((key, f"only {_LATER[key]!r} is possible in this version"))
+                wrong.append(Problem(key, f"only {_LATER[key]!r} is possible in this version"))
         elif key not in _FIELDS:
-            wrong.append((str(key), "there is no such key"))
+            wrong.append(Problem(str(key), "there is no such key", is_unknown=True))
     for name, f in _FIELDS.items():
         try:
             values[f.name] = f.metadata["parse"](raw.get(name, f.default))
         except ValueError as error:
-            wrong.append((name, str(error)))
+            wrong.append(Problem(name, str(error)))
     return values, wrong
 
 
-def problems() -> list[tuple[str, str]]:
-    """What is wrong with ``settings.JWT_REDIS``: pairs of the key and the reason. Empty when all is well."""
+def problems() -> list[Problem]:
+    """What is wrong with ``settings.JWT_REDIS``. Empty when all is well."""
     return _parse(getattr(settings, "JWT_REDIS", {}))[1]
 
 
@@ -192,7 +208,7 @@ def config() -> Config:
         return cached[1]
     values, wrong = _parse(raw)
     if wrong:
-        raise ImproperlyConfigured("JWT_REDIS: " + "; ".join(f"{key}: {reason}" for key, reason in wrong) + ".")
+        raise ImproperlyConfigured("JWT_REDIS: " + "; ".join(f"{key}: {reason}" for key, reason, _ in wrong) + ".")
     made = Config(**values)
     _cached = (raw, made)
     return made
@@ -207,6 +223,12 @@ def leeway_seconds() -> float:
     """Simple JWT's ``LEEWAY``, in seconds: for so long after its ``exp`` a token is still accepted."""
     leeway = simplejwt_setting("LEEWAY")
     return leeway.total_seconds() if isinstance(leeway, timedelta) else float(leeway or 0)
+
+
+def longest_lifetime() -> float:
+    """Seconds for which the longest-lived token of any type is good."""
+    refresh = (simplejwt_setting(name) for name in ("REFRESH_TOKEN_LIFETIME", "SLIDING_TOKEN_REFRESH_LIFETIME"))
+    return max(longest_access_lifetime(), *(float(lifetime.total_seconds()) for lifetime in refresh))
 
 
 def longest_access_lifetime() -> float:

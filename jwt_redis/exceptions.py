@@ -16,7 +16,7 @@ class JWTRedisError(Exception):
     """The base of every exception that this package defines."""
 
 
-class RevocationUnavailable(JWTRedisError, DetailDictMixin, APIException):  # type: ignore[misc]
+class RevocationUnavailable(JWTRedisError, DetailDictMixin, APIException):
     """Redis could not be asked, so nobody can say whether a token was revoked.
 
     Answered as 503 with ``Retry-After`` and never as 401: a client that gets a 401 throws its tokens away.
@@ -25,7 +25,7 @@ class RevocationUnavailable(JWTRedisError, DetailDictMixin, APIException):  # ty
     """
 
     status_code = status.HTTP_503_SERVICE_UNAVAILABLE
-    default_detail = _("Whether this token was revoked cannot be checked right now. Try again shortly.")
+    default_detail: Any = _("Whether this token was revoked cannot be checked right now. Try again shortly.")
     default_code = "revocation_unavailable"
     wait = 1
 
@@ -48,14 +48,14 @@ class RevokedToken(JWTRedisError, TokenError):
         return (type(self), (self.reason,))
 
 
-class InsufficientAuthentication(JWTRedisError, DetailDictMixin, APIException):  # type: ignore[misc]
+class InsufficientAuthentication(JWTRedisError, DetailDictMixin, APIException):
     """The user signed in too long ago for what is asked: RFC 9470's step-up challenge.
 
     Not DRF's ``AuthenticationFailed``, for whose ``WWW-Authenticate`` the view always puts the authenticator's own.
     """
 
     status_code = status.HTTP_401_UNAUTHORIZED
-    default_detail = _("Sign in again to do this.")
+    default_detail: Any = _("Sign in again to do this.")
     default_code = "insufficient_user_authentication"
 
     def __init__(self, max_age: int) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from typing import Any
-from urllib.parse import quote, unquote
+from urllib.parse import quote
 from uuid import UUID
 
 from jwt_redis.conf import config, simplejwt_setting
@@ -21,7 +21,7 @@ __all__ = [
     "marker_key",
     "user_id",
     "user_key",
-    "user_of_key",
+    "user_key_of",
     "user_pattern",
 ]
 
@@ -37,7 +37,7 @@ _LOG = "{log}"
 # A longer id is replaced by its digest: a key is held in memory for each user.
 _MAX_TAG = 96
 _DIGEST_MARK = "~"
-_TAG = re.compile(r"\{([^{}]+)\}$")
+_TAG = re.compile(r"\{[^{}]+\}")
 
 
 def user_id(user: object) -> str:
@@ -83,13 +83,13 @@ def user_pattern() -> str:
     return config().key_prefix + "{*}"
 
 
-def user_of_key(key: str) -> str | None:
-    """The user's id in a key of :func:`user_key`; None for any other key, or when only a digest is known."""
+def user_key_of(key: str) -> str | None:
+    """The user hash that a key belongs to, itself or its devices; None for the log, the marker and foreign keys."""
+    key = key.removesuffix(":devices")
     prefix = config().key_prefix
-    found = _TAG.fullmatch(key[len(prefix) :]) if key.startswith(prefix) else None
-    if found is None or key == log_key() or found[1].startswith(_DIGEST_MARK):
+    if not key.startswith(prefix) or key == log_key() or not _TAG.fullmatch(key[len(prefix) :]):
         return None
-    return unquote(found[1])
+    return key
 
 
 def _tag(user: str) -> str:

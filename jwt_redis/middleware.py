@@ -65,7 +65,7 @@ class JWTAuthenticationMiddleware:
         # Attributes that are computed when they are read, and may be None, need a class.
         request.__dict__.pop("user", None)
         request.__dict__.pop("auser", None)
-        request.__class__ = _with_lazy_user(type(request))
+        request.__class__ = _with_lazy_user(request.__class__)
         request._jwt_authenticator = self.authentication_class()
 
     def process_view(self, request: Any, view: Any, args: Any, kwargs: Any) -> None:

@@ -55,13 +55,12 @@ class _LoggedInWithin(BasePermission):
                 raise InsufficientAuthentication(self.max_age)
             raise NotAuthenticated
         auth_time = token.payload.get(AUTH_TIME_CLAIM)
-        known = isinstance(auth_time, (int, float)) and not isinstance(auth_time, bool)
-        if not known or time.time() - auth_time > self.max_age:
+        if not (isinstance(auth_time, (int, float)) and time.time() - auth_time <= self.max_age):
             raise InsufficientAuthentication(self.max_age)
         return True
 
 
-def LoggedInWithin(minutes: float) -> type[BasePermission]:  # noqa: N802
+def LoggedInWithin(minutes: float) -> type[BasePermission]:
     """The user gave credentials at most ``minutes`` ago (the ``auth_time`` claim); refreshing does not count.
 
     Otherwise 401 with RFC 9470's challenge ``insufficient_user_authentication``: sign in again, then ask again.

@@ -52,7 +52,8 @@ class SessionObtainMixin:
 class _UserOfToken:
     """The user that a refresh token is for, or a 401."""
 
-    default_error_messages = {"no_active_account": _("No active account found for the given token.")}
+    # Simple JWT's own text for the case.
+    no_active_account = stock.TokenRefreshSerializer.default_error_messages["no_active_account"]
 
     def get_user(self, token: Any) -> Any:
         """One query.
@@ -66,7 +67,7 @@ class _UserOfToken:
         except (ObjectDoesNotExist, ValidationError, ValueError, TypeError, OverflowError):
             user = None
         if user is None or not simplejwt_setting("USER_AUTHENTICATION_RULE")(user):
-            raise AuthenticationFailed(self.default_error_messages["no_active_account"], "no_active_account")
+            raise AuthenticationFailed(self.no_active_account, "no_active_account")
         return user
 
 

@@ -23,7 +23,7 @@ from rest_framework_simplejwt.tokens import RefreshToken, Token
 from rest_framework_simplejwt.utils import datetime_to_epoch
 
 from jwt_redis import signals
-from jwt_redis.conf import FailurePolicy, config, leeway_seconds, simplejwt_setting
+from jwt_redis.conf import FailurePolicy, config, leeway_seconds, longest_lifetime, simplejwt_setting
 from jwt_redis.decoding import claims_of, decode
 from jwt_redis.devices import Device, device_of, signing_in_device
 from jwt_redis.exceptions import RevocationUnavailable, RevokedToken
@@ -33,7 +33,7 @@ from jwt_redis.operations import Done, Event, Operation, apublish, arun, publish
 from jwt_redis.records import EndedSession, Marker, SessionRecord, UserState
 from jwt_redis.store import commands, markers
 from jwt_redis.store.commands import Ended, Opened, Rotation
-from jwt_redis.verdicts import Claims, Verdict, decide, is_sid
+from jwt_redis.verdicts import Claims, Verdict, decide, is_jti, is_sid
 
 __all__ = [
     "Explanation",
@@ -49,6 +49,7 @@ __all__ = [
     "arebind_sessions",
     "aregister",
     "arevoke_everything",
+    "arevoke_jti",
     "arevoke_token",
     "arotate",
     "check",
@@ -63,6 +64,7 @@ __all__ = [
     "rebind_sessions",
     "register",
     "revoke_everything",
+    "revoke_jti",
     "revoke_token",
     "rotate",
 ]
@@ -74,7 +76,7 @@ _REASON = re.compile(r"\w{1,40}", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """One login on one device. ``user`` is the user-id claim's value; the times are aware datetimes, by Redis' clock."""
+    """One login on one device. ``user`` is the user-id claim's value; the times are aware, and by Redis' clock."""
 
     user: str
     sid: str
@@ -101,7 +103,7 @@ RULES: Final = {
     None: "The session is alive, and nothing that would refuse the token was found.",
     "token_blacklisted": "The token itself is on the blacklist, or it is a refresh token that was used already.",
     "session_ended": "The session was ended.",
-    "session_expired": "The session has run out: its refresh token was not used in time, or it reached its greatest age.",
+    "session_expired": "The session has run out: its refresh token was not used in time, or it is too old.",
     "user_revoked": "All of the user's tokens from before a moment were revoked, and this one is older.",
     "all_revoked": "Everything from before a moment was revoked, and this token's session is older.",
     "no_session": "The store knows no such session, and the whitelist accepts no token without one.",
@@ -314,9 +316,7 @@ _ALARMS: Final = {
 }
 
 
-def _rotate(
-    token: Token, user: Any, device: Device, rotating: bool
-) -> Operation[SessionRecord]:
+def _rotate(token: Token, user: Any, device: Device, rotating: bool) -> Operation[SessionRecord]:
     claims = claims_of(token)
     sid = claims.sid
     if sid is None:
@@ -382,9 +382,7 @@ def _live_sessions(user: str) -> Operation[dict[str, tuple[SessionRecord, Sessio
     asked_at = time.monotonic()
     read_records, read_devices = commands.read_sessions(user)
 
-    def finish(
-        records: dict[str, SessionRecord | EndedSession], texts: dict[str, str], marker: Marker | None
-    ) -> Any:
+    def finish(records: dict[str, SessionRecord | EndedSession], texts: dict[str, str], marker: Marker | None) -> Any:
         def listed(marker: Marker) -> Done[dict[str, tuple[SessionRecord, Session]]]:
             found = {
                 sid: (record, _session(user, sid, record, texts))
@@ -432,9 +430,7 @@ async def alist_sessions(user: Any) -> list[Session]:
 
 def _ended_events(user: str, sids: tuple[str, ...], reason: str) -> tuple[Event, ...]:
     return tuple(
-        Event(
-            signals.session_ended, {"user": user, "sid": sid, "reason": reason}, "session_ended", logging.INFO
-        )
+        Event(signals.session_ended, {"user": user, "sid": sid, "reason": reason}, "session_ended", logging.INFO)
         for sid in sids
     )
 
@@ -454,12 +450,12 @@ def end_session(user: Any, sid: str, *, reason: str = "logout", even_if_unknown:
 
     :raises ValueError: when ``sid`` cannot be a session id.
     """
-    return bool(run(_end(user_id(user), (_known_sid(sid),), reason, even_if_unknown)))
+    return run(_end(user_id(user), (_known_sid(sid),), reason, even_if_unknown)) > 0
 
 
 async def aend_session(user: Any, sid: str, *, reason: str = "logout", even_if_unknown: bool = True) -> bool:
     """:func:`end_session` over ``redis.asyncio``."""
-    return bool(await arun(_end(user_id(user), (_known_sid(sid),), reason, even_if_unknown)))
+    return await arun(_end(user_id(user), (_known_sid(sid),), reason, even_if_unknown)) > 0
 
 
 def _end_others(user: str, sid: str, reason: str) -> Operation[int]:
@@ -542,7 +538,7 @@ def _rebind(before: Any, after: Any) -> Operation[int]:
 
 
 def rebind_sessions(before: Any, after: Any) -> int:
-    """The password's hash was upgraded, the password is the same: keep the sessions that were opened under the old hash.
+    """The password's hash was upgraded, the password is the same: keep the sessions from under the old hash.
 
     ``before`` and ``after`` are the user with the one and with the other.
     """
@@ -564,12 +560,15 @@ def _revoke(token: str | Token, reason: str) -> Operation[bool]:
         ending = _end(claims.user, (claims.sid,), reason, True)
         return Operation(ending.commands, lambda ended: _as_bool(ending.finish(ended)))
 
+    return _blacklist(claims.user, claims.jti, claims.exp, reason)
+
+
+def _blacklist(user: str, jti: str, exp: int, reason: str) -> Operation[bool]:
     def finish(added: bool) -> Done[bool]:
-        facts = {"user": claims.user, "jti": claims.jti, "reason": reason}
+        facts = {"user": user, "jti": jti, "reason": reason}
         return Done(added, (Event(signals.token_revoked, facts, "token_revoked", logging.INFO),) if added else ())
 
-    command = commands.blacklist_token(claims.user, claims.jti, claims.exp, reason=_why(reason))
-    return Operation((command,), finish)
+    return Operation((commands.blacklist_token(user, jti, exp, reason=_why(reason)),), finish)
 
 
 def _as_bool(done: Any) -> Done[bool]:
@@ -588,6 +587,28 @@ def revoke_token(token: str | Token, *, reason: str = "revoked") -> bool:
 async def arevoke_token(token: str | Token, *, reason: str = "revoked") -> bool:
     """:func:`revoke_token` over ``redis.asyncio``."""
     return await arun(_revoke(token, reason))
+
+
+def _blacklist_jti(user: str, jti: str, reason: str) -> Operation[bool]:
+    if not is_jti(jti):
+        raise ValueError("jti: not a token id")
+    # Its exp is not known: for as long as any token lives.
+    return _blacklist(user, jti, int(time.time() + longest_lifetime()), reason)
+
+
+def revoke_jti(user: Any, jti: str, *, reason: str = "revoked") -> bool:
+    """Revoke one token of a user that is known by its ``jti`` alone, for the longest time a token can last.
+
+    True when it was not listed before.
+
+    :raises ValueError: when ``jti`` cannot be a token's id.
+    """
+    return run(_blacklist_jti(user_id(user), jti, reason))
+
+
+async def arevoke_jti(user: Any, jti: str, *, reason: str = "revoked") -> bool:
+    """:func:`revoke_jti` over ``redis.asyncio``."""
+    return await arun(_blacklist_jti(user_id(user), jti, reason))
 
 
 def _revoke_everything(before: datetime | None, reason: str) -> Operation[datetime]:

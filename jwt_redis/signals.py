@@ -1,4 +1,4 @@
-"""What has happened, for whoever wants to know. All are sent with ``send_robust``: a receiver that raises harms nothing.
+"""What has happened, for whoever wants to know. Sent with ``send_robust``: a receiver that raises harms nothing.
 
 The sender is always the string ``"jwt_redis"``; ``user`` is the value of the token's user-id claim, as a string.
 """

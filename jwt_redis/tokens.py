@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Self
+from typing import Any, Self, cast
 
 from rest_framework_simplejwt import tokens as stock
 from rest_framework_simplejwt.utils import datetime_to_epoch
@@ -65,7 +65,7 @@ class _SessionToken(_Checked):
     def for_user(cls, user: Any) -> Self:
         """A token for a new session of ``user``."""
         # Not by super(): BlacklistMixin would write a row.
-        token: Self = stock.Token.for_user.__func__(cls, user)  # type: ignore[attr-defined]
+        token: Self = cast("Any", stock.Token.for_user).__func__(cls, user)
         token.payload[SID_CLAIM] = sid = sessions.new_sid()
         token.payload[AUTH_TIME_CLAIM] = datetime_to_epoch(token.current_time)
         token.fingerprint = fingerprint(user, sid)
@@ -76,7 +76,7 @@ class _SessionToken(_Checked):
         sessions.register(self)
         return super().__str__()
 
-    def blacklist(self) -> bool:  # type: ignore[override]
+    def blacklist(self) -> Any:
         """End the session; all of its tokens die with it. True when it was alive."""
         return sessions.revoke_token(self)
 
@@ -97,7 +97,7 @@ class RefreshToken(_SessionToken, stock.RefreshToken):
     """A refresh token, good for one use: using it gives a successor."""
 
     access_token_class = AccessToken
-    no_copy_claims = (*stock.RefreshToken.no_copy_claims, ROTATION_CLAIM)
+    no_copy_claims: Any = (*stock.RefreshToken.no_copy_claims, ROTATION_CLAIM)
 
     @classmethod
     def for_user(cls, user: Any) -> Self:

@@ -22,6 +22,7 @@ __all__ = [
     "Claims",
     "Verdict",
     "decide",
+    "is_jti",
     "is_sid",
     "read_claims",
 ]
@@ -74,6 +75,11 @@ class Verdict:
     checked: bool = True
 
 
+def is_jti(value: object) -> bool:
+    """Can ``value`` be a token's id?"""
+    return isinstance(value, str) and 0 < len(value) <= _MAX_JTI and value.isprintable()
+
+
 def is_sid(value: object) -> bool:
     """Can ``value`` be a session id?"""
     return isinstance(value, str) and _SID.fullmatch(value) is not None
@@ -92,7 +98,7 @@ def read_claims(payload: Mapping[str, Any]) -> Claims:
     jti = payload.get(jti_claim) if jti_claim else None
     if jti is None:
         raise ValueError("Token has no id")
-    if not isinstance(jti, str) or not 0 < len(jti) <= _MAX_JTI or not jti.isprintable():
+    if not is_jti(jti):
         raise ValueError("Token has an unusable id")
     sid = payload.get(SID_CLAIM)
     if sid is not None and not is_sid(sid):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.utils.translation import gettext_lazy as _
+from django.utils.translation import gettext as _
 from rest_framework import serializers
 from rest_framework.exceptions import NotAuthenticated, NotFound
 from rest_framework.request import Request
@@ -50,7 +50,7 @@ class LogoutSerializer(serializers.Serializer[Any]):
     sessions_ended = serializers.IntegerField(read_only=True)
 
 
-class SessionSerializer(serializers.Serializer[sessions.Session]):
+class SessionSerializer(serializers.Serializer[Any]):
     """One session as its owner sees it."""
 
     sid = serializers.CharField()
@@ -61,7 +61,7 @@ class SessionSerializer(serializers.Serializer[sessions.Session]):
     ip = serializers.CharField()
     user_agent = serializers.CharField()
     device = serializers.SerializerMethodField()
-    label = serializers.CharField()
+    label = serializers.CharField()  # type: ignore[assignment]
 
     def get_current(self, session: sessions.Session) -> bool:
         """Is it the one that asks?"""

@@ -64,7 +64,7 @@ def server_location(alias: str | None = None) -> tuple[str, dict[str, Any]]:
     :raises ImproperlyConfigured: when there is no such alias, or when it is not a django-redis one.
     """
     alias = alias or config().alias
-    params = settings.CACHES.get(alias)
+    params: Any = settings.CACHES.get(alias)
     if params is None:
         raise ImproperlyConfigured(f"JWT_REDIS: ALIAS: there is no {alias!r} in CACHES.")
     location = params.get("LOCATION", "")
@@ -111,7 +111,9 @@ def _aconnect() -> redis.asyncio.Redis:
     if isinstance(connections, SentinelConnectionFactory):
         parsed = urlparse(url)
         kwargs["db"] = int(parsed.path.strip("/") or 0)
-        sentinel = AsyncSentinel(options["SENTINELS"], sentinel_kwargs=options.get("SENTINEL_KWARGS"), **kwargs)
+        sentinel: Any = cast("Any", AsyncSentinel)(
+            options["SENTINELS"], sentinel_kwargs=options.get("SENTINEL_KWARGS"), **kwargs
+        )
         return cast("redis.asyncio.Redis", sentinel.master_for(parsed.hostname))
     return redis.asyncio.Redis(connection_pool=redis.asyncio.ConnectionPool.from_url(url, **kwargs))
 
@@ -144,7 +146,8 @@ def server_info() -> dict[str, Any]:
     :raises RevocationUnavailable: when it does not answer; the cause is the client's own error.
     """
     try:
-        return cast("dict[str, Any]", client().info())
+        info: dict[str, Any] = client().info()
+        return info
     except _FAILURES as error:
         raise RevocationUnavailable from error
 
@@ -170,7 +173,7 @@ def user_keys(pattern: str, batch: int) -> Iterator[list[str]]:
 def key_count() -> int:
     """How many keys the database holds (DBSIZE): the end of a progress bar."""
     try:
-        return int(cast("int", client().dbsize()))
+        return int(client().dbsize())
     except _FAILURES as error:
         raise RevocationUnavailable from error
 
@@ -277,7 +280,7 @@ def execute(*many: Command[Any]) -> Any:
     raise AssertionError("unreachable: the second attempt returns or raises")
 
 
-def _exchange(server: redis.Redis, wire: Wire) -> list[Any]:
+def _exchange(server: Any, wire: Wire) -> list[Any]:
     if len(wire) == 1:
         try:
             return [server.execute_command(*wire[0])]
@@ -286,7 +289,8 @@ def _exchange(server: redis.Redis, wire: Wire) -> list[Any]:
     pipeline = server.pipeline(transaction=False)
     for args in wire:
         pipeline.execute_command(*args)
-    return cast("list[Any]", pipeline.execute(raise_on_error=False))
+    replies: list[Any] = pipeline.execute(raise_on_error=False)
+    return replies
 
 
 @overload
@@ -314,7 +318,7 @@ async def aexecute(*many: Command[Any]) -> Any:
     raise AssertionError("unreachable: the second attempt returns or raises")
 
 
-async def _aexchange(server: redis.asyncio.Redis, wire: Wire) -> list[Any]:
+async def _aexchange(server: Any, wire: Wire) -> list[Any]:
     if len(wire) == 1:
         try:
             return [await server.execute_command(*wire[0])]
@@ -323,4 +327,5 @@ async def _aexchange(server: redis.asyncio.Redis, wire: Wire) -> list[Any]:
     async with server.pipeline(transaction=False) as pipeline:
         for args in wire:
             pipeline.execute_command(*args)
-        return cast("list[Any]", await pipeline.execute(raise_on_error=False))
+        replies: list[Any] = await pipeline.execute(raise_on_error=False)
+        return replies

@@ -12,7 +12,7 @@ from importlib import resources
 from typing import Any, Generic, TypeVar
 
 from jwt_redis import keys
-from jwt_redis.conf import config, leeway_seconds, longest_access_lifetime, simplejwt_setting
+from jwt_redis.conf import config, leeway_seconds, longest_access_lifetime, longest_lifetime
 from jwt_redis.records import EndedSession, Marker, SessionRecord, UserState, parse_session, parse_user_state
 from jwt_redis.verdicts import Claims
 
@@ -103,12 +103,9 @@ def _policy() -> tuple[str | int | float, ...]:
     """The arguments that common.lua reads before a script's own."""
     keep = int(leeway_seconds()) + MARGIN
     access = int(longest_access_lifetime())
-    longest = max(access, *(int(simplejwt_setting(name).total_seconds()) for name in _REFRESH_LIFETIMES))
+    longest = int(longest_lifetime())
     lasting = config().strategy == "blacklist"
     return (keep, access + keep, longest, access, int(lasting), _new_id())
-
-
-_REFRESH_LIFETIMES = ("REFRESH_TOKEN_LIFETIME", "SLIDING_TOKEN_REFRESH_LIFETIME")
 
 
 def _new_id() -> str:
@@ -183,9 +180,7 @@ def _sessions(reply: Any) -> dict[str, SessionRecord | EndedSession]:
     return found
 
 
-def open_session(
-    user: str, sid: str, *, lifetime: int, nonce: str, fingerprint: str, device: str
-) -> Command[Opened]:
+def open_session(user: str, sid: str, *, lifetime: int, nonce: str, fingerprint: str, device: str) -> Command[Opened]:
     """A sign-in. ``lifetime``: the refresh token's, in seconds. ``device``: JSON, or "" to keep none."""
     max_age = config().session_max_age
     # Not configured: a refresh token that was given a longer life by the project keeps it.

@@ -66,7 +66,9 @@ class RedisServer:
     ``redis.conf``, e.g. ``{"appendonly": "yes"}``.
     """
 
-    def __init__(self, folder: str | Path | None = None, *, port: int = 0, options: dict[str, str] | None = None) -> None:
+    def __init__(
+        self, folder: str | Path | None = None, *, port: int = 0, options: dict[str, str] | None = None
+    ) -> None:
         self._is_own_folder = folder is None
         self.folder = Path(folder) if folder is not None else Path(tempfile.mkdtemp(prefix="jwt-redis-"))
         self.port = port or free_port()
@@ -96,7 +98,7 @@ class RedisServer:
                 stdin=subprocess.DEVNULL,
                 # A group of its own: Ctrl-C in the terminal is for whoever started it to act on.
                 start_new_session=True,
-                preexec_fn=_die_with_parent,  # noqa: PLW1509
+                preexec_fn=_die_with_parent,
             )
         deadline = time.monotonic() + _START_SECONDS
         while time.monotonic() < deadline:

@@ -1,0 +1,107 @@
+"""What the commands share: users by name, errors that say what to do, tables and a progress line."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import IO, Any
+
+from django.contrib.auth import get_user_model
+from django.core.exceptions import ValidationError
+from django.core.management.base import CommandError
+
+from jwt_redis.exceptions import RevocationUnavailable
+from jwt_redis.keys import user_id
+
+__all__ = ["ProgressLine", "ago", "find_user", "redis_needed", "table"]
+
+
+def find_user(text: str) -> str:
+    """The user-id claim's value of the user with this primary key or username.
+
+    ``id:VALUE`` is taken as the claim's value itself: the user need not exist any more.
+
+    :raises CommandError: when there is no such user, or when there are two.
+    """
+    if text.startswith("id:"):
+        try:
+            return user_id(text.removeprefix("id:"))
+        except ValueError:
+            raise CommandError("id: the user's id is missing behind the colon.") from None
+    manager: Any = get_user_model()._default_manager
+    found: dict[Any, Any] = {}
+    for field in ("pk", get_user_model().USERNAME_FIELD):
+        try:
+            found |= {user.pk: user for user in manager.filter(**{field: text})}
+        except (ValueError, TypeError, OverflowError, ValidationError):
+            continue  # no value of this field looks like that
+    if not found:
+        raise CommandError(f"There is no user with the primary key or username {text!r}. Of a deleted user: id:{text}")
+    if len(found) > 1:
+        keys = ", ".join(f"id:{user_id(user)}" for user in found.values())
+        raise CommandError(f"{text!r} is one user's primary key and another's username. Say which: {keys}")
+    return user_id(next(iter(found.values())))
+
+
+@contextmanager
+def redis_needed() -> Iterator[None]:
+    """Turn a Redis that does not answer into a CommandError."""
+    try:
+        yield
+    except RevocationUnavailable as error:
+        raise CommandError(
+            f"Redis does not answer ({error.__cause__ or 'it failed a moment ago'}). Nothing is known to have changed;"
+            " ask again with jwt_sessions. Is the alias in JWT_REDIS right? `manage.py check --deploy` tells more."
+        ) from error
+
+
+def ago(moment: datetime) -> str:
+    """How long ago, in the largest unit: "3 h"."""
+    seconds = max(0, int((datetime.now(tz=UTC) - moment).total_seconds()))
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= size:
+            return f"{seconds // size} {unit}"
+    return f"{seconds} s"
+
+
+def table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """Lines of aligned columns. The last one is cut where the terminal ends."""
+    widths = [max(len(row[i]) for row in (headings, *rows)) for i in range(len(headings))]
+    room = shutil.get_terminal_size((120, 24)).columns if sys.stdout.isatty() else None
+    lines = []
+    for row in (headings, ["-" * width for width in widths], *rows):
+        line = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        lines.append(line if room is None or len(line) <= room else line[: room - 1] + "…")
+    return lines
+
+
+class ProgressLine:
+    """One line on a terminal that says how far a long work has come; nothing where there is no terminal."""
+
+    def __init__(self, stream: IO[str], total: int) -> None:
+        self._stream = stream if stream.isatty() else None
+        self._total = max(total, 1)
+        self._began = time.monotonic()
+        self._shown_at = 0.0
+
+    def show(self, done: int) -> None:
+        """``done`` of the total, at most five times a second."""
+        now = time.monotonic()
+        if self._stream is None or (now - self._shown_at < 0.2 and done < self._total):
+            return
+        self._shown_at = now
+        share = min(done / self._total, 1.0)
+        rate = done / max(now - self._began, 1e-6)
+        left = (self._total - done) / rate if rate and done < self._total else 0
+        filled = "█" * round(share * 30)
+        self._stream.write(f"\r{filled:░<30} {share:4.0%}  {rate:,.0f}/s  {left:,.0f} s left ")
+        self._stream.flush()
+
+    def close(self) -> None:
+        """End the line."""
+        if self._stream is not None:
+            self._stream.write("\n")
