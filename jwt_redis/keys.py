@@ -79,8 +79,8 @@ def marker_key() -> str:
 
 
 def user_pattern() -> str:
-    """A SCAN pattern for the user hashes, the devices' and the log's names among them."""
-    return config().key_prefix + "{*}"
+    """A SCAN pattern for all keys; :func:`user_key_of` tells the users' from the others."""
+    return config().key_prefix + "{*}*"
 
 
 def user_key_of(key: str) -> str | None:
