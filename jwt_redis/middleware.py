@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from functools import cache, cached_property
+from functools import cache, cached_property, partial
 from typing import Any
 
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction
@@ -11,6 +11,7 @@ from django.contrib.auth.models import AnonymousUser
 from django.http import HttpRequest, JsonResponse
 from django.http.response import HttpResponseBase
 from rest_framework.exceptions import APIException
+from rest_framework_simplejwt.authentication import AUTH_HEADER_TYPE_BYTES
 from rest_framework_simplejwt.tokens import Token
 
 from jwt_redis.authentication import MEMO, JWTAuthentication, RevocationCheckMixin
@@ -57,10 +58,12 @@ class JWTAuthenticationMiddleware:
     def _prepare(self, request: Any) -> None:
         header = self._authenticator.get_header(request)
         kind = header.split(None, 1)[0] if header and header.split() else b""
-        if kind not in _bearer_types():
+        if kind not in AUTH_HEADER_TYPE_BYTES:
             request.auth = request.auth_error = None
             if not hasattr(request, "user"):
                 request.user = AnonymousUser()
+            if not hasattr(request, "auser"):
+                request.auser = partial(_user_at_hand, request)
             return
         # Attributes that are computed when they are read, and may be None, need a class.
         request.__dict__.pop("user", None)
@@ -84,11 +87,8 @@ class JWTAuthenticationMiddleware:
         )
 
 
-@cache
-def _bearer_types() -> frozenset[bytes]:
-    from rest_framework_simplejwt.authentication import AUTH_HEADER_TYPE_BYTES
-
-    return frozenset(AUTH_HEADER_TYPE_BYTES)
+async def _user_at_hand(request: Any) -> Any:
+    return request.user
 
 
 class _LazyUser:

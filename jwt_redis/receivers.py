@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable
+import logging
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from django.contrib.auth import get_user_model
@@ -15,8 +17,11 @@ from django.db.models.signals import m2m_changed, post_delete, post_save, pre_de
 
 from jwt_redis import sessions
 from jwt_redis.conf import config, simplejwt_setting
+from jwt_redis.exceptions import RevocationUnavailable
 
 __all__ = ["connect"]
+
+logger = logging.getLogger(__name__)
 
 PASSWORD_CHANGED = "password_changed"  # noqa: S105
 
@@ -66,7 +71,8 @@ def keep_on_hash_upgrade(
     if old and old != instance.password and _must_upgrade(old):
         before = copy.copy(instance)
         before.password = old
-        sessions.rebind_sessions(before, instance)
+        with _redis_may_be_down():
+            sessions.rebind_sessions(before, instance)
 
 
 def _must_upgrade(encoded: str) -> bool:
@@ -103,7 +109,21 @@ def on_user_saved(
                 transaction.on_commit(lambda: sessions.end_stale_sessions(frozen), using=using)
         else:
             # set_unusable_password() and "user.password = make_password(...)" leave no other trace.
-            _now_and_on_commit(using, sessions.end_stale_sessions, copy.copy(instance))
+            _now_and_on_commit(using, _end_stale_if_possible, copy.copy(instance))
+
+
+def _end_stale_if_possible(user: Any) -> None:
+    with _redis_may_be_down():
+        sessions.end_stale_sessions(user)
+
+
+@contextmanager
+def _redis_may_be_down() -> Iterator[None]:
+    """Where nothing says that the password was changed, the save does not fail: the next refresh compares again."""
+    try:
+        yield
+    except RevocationUnavailable:
+        logger.warning("Redis is down; a user's sessions are compared with the password at their next refresh.")
 
 
 def on_user_deleted(sender: type[Model], instance: Any, using: str, **kwargs: Any) -> None:

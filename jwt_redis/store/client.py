@@ -27,7 +27,7 @@ from redis.retry import Retry
 from jwt_redis.conf import config
 from jwt_redis.exceptions import RevocationUnavailable
 from jwt_redis.store.breaker import Breaker
-from jwt_redis.store.commands import Command, Script, append_log
+from jwt_redis.store.commands import Command, Script, append_log, ensure_marker
 
 __all__ = [
     "aclient",
@@ -224,6 +224,8 @@ def _conversation(many: tuple[Command[Any], ...], cluster: bool) -> Generator[Wi
         replies = yield [command.args for command in many]
         return [_read_reply(command, reply) for command, reply in zip(many, replies, strict=True)]
     (command,) = many
+    if cluster and command.needs_marker:
+        yield from _run_script(ensure_marker(), cluster)
     reply = yield from _run_script(command, cluster)
     if cluster and command.logs_for is not None and reply[0]:
         yield from _run_script(append_log(command.logs_for, reply[0]), cluster)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import secrets
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import cache
 from importlib import resources
@@ -71,6 +71,8 @@ class Command(Generic[T]):
     script: Script | None = None
     # The user whose revocations the reply begins with; None where there can be none.
     logs_for: str | None = None
+    # The script gives birth to the store where it can; in Cluster the marker is in another slot.
+    needs_marker: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,7 +195,7 @@ def open_session(user: str, sid: str, *, lifetime: int, nonce: str, fingerprint:
             raise ValueError("open_session.lua replied with no session")
         return Opened(session, tuple(reply[1]))
 
-    return _on_user("open_session", user, args, parse)
+    return replace(_on_user("open_session", user, args, parse), needs_marker=True)
 
 
 def rotate(
