@@ -1,0 +1,64 @@
+"""The use cases: open, list and end sessions, revoke tokens, ask whether one is good. Each has an async twin.
+
+``user`` is a user instance or the value of its user-id claim. Everything that asks Redis raises
+:class:`~jwt_redis.exceptions.RevocationUnavailable` when it does not answer.
+"""
+
+from __future__ import annotations
+
+from jwt_redis.sessions.checking import RULES, Explanation, acheck, aexplain, check, explain
+from jwt_redis.sessions.ending import (
+    aend_all_sessions,
+    aend_other_sessions,
+    aend_session,
+    end_all_sessions,
+    end_other_sessions,
+    end_session,
+)
+from jwt_redis.sessions.listing import Session, alist_sessions, list_sessions
+from jwt_redis.sessions.opening import aopen_session, aregister, new_sid, open_session, register
+from jwt_redis.sessions.passwords import aend_stale_sessions, arebind_sessions, end_stale_sessions, rebind_sessions
+from jwt_redis.sessions.revoking import (
+    arevoke_everything,
+    arevoke_jti,
+    arevoke_token,
+    revoke_everything,
+    revoke_jti,
+    revoke_token,
+)
+from jwt_redis.sessions.rotation import arotate, rotate
+
+__all__ = [
+    "RULES",
+    "Explanation",
+    "Session",
+    "acheck",
+    "aend_all_sessions",
+    "aend_other_sessions",
+    "aend_session",
+    "aend_stale_sessions",
+    "aexplain",
+    "alist_sessions",
+    "aopen_session",
+    "arebind_sessions",
+    "aregister",
+    "arevoke_everything",
+    "arevoke_jti",
+    "arevoke_token",
+    "arotate",
+    "check",
+    "end_all_sessions",
+    "end_other_sessions",
+    "end_session",
+    "end_stale_sessions",
+    "explain",
+    "list_sessions",
+    "new_sid",
+    "open_session",
+    "rebind_sessions",
+    "register",
+    "revoke_everything",
+    "revoke_jti",
+    "revoke_token",
+    "rotate",
+]

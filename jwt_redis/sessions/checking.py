@@ -1,0 +1,121 @@
+"""Is a token still good, and why not?"""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import dataclass
+from typing import Final
+
+from rest_framework_simplejwt.exceptions import TokenError
+from rest_framework_simplejwt.tokens import Token
+
+from jwt_redis import signals
+from jwt_redis.conf import FailurePolicy, config, leeway_seconds
+from jwt_redis.decoding import claims_of, decode
+from jwt_redis.exceptions import RevocationUnavailable
+from jwt_redis.operations import Done, Event, Operation, apublish, arun, publish, run
+from jwt_redis.records import EndedSession, Marker, UserState
+from jwt_redis.sessions.parts import with_marker
+from jwt_redis.store import commands, markers
+from jwt_redis.verdicts import Claims, Verdict, decide
+
+__all__ = ["RULES", "Explanation", "acheck", "aexplain", "check", "explain"]
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """What the check says of a token and why. ``reason`` is ``token_not_valid`` where it was never ours to judge."""
+
+    allowed: bool
+    reason: str | None
+    rule: str
+    claims: Claims | None = None
+    state: UserState | None = None
+
+
+RULES: Final = {
+    None: "The session is alive, and nothing that would refuse the token was found.",
+    "token_blacklisted": "The token itself is on the blacklist, or it is a refresh token that was used already.",
+    "session_ended": "The session was ended.",
+    "session_expired": "The session has run out: its refresh token was not used in time, or it is too old.",
+    "user_revoked": "All of the user's tokens from before a moment were revoked, and this one is older.",
+    "all_revoked": "Everything from before a moment was revoked, and this token's session is older.",
+    "no_session": "The store knows no such session, and the whitelist accepts no token without one.",
+    "store_lost": "The token is older than the store: Redis was emptied or rolled back since.",
+    "token_not_valid": "The token is not good whatever the store says.",
+}
+
+
+def _read(claims: Claims) -> Operation[tuple[UserState, Verdict]]:
+    def judge(state: UserState, marker: Marker) -> Done[tuple[UserState, Verdict]]:
+        return Done((state, decide(claims, state, marker, config().strategy, time.time(), leeway_seconds())))
+
+    # Where absence accepts, the marker must be of the same moment.
+    marker = markers.known() if config().strategy == "whitelist" else None
+    if marker is not None:
+        return Operation((commands.read_state(claims),), lambda state: judge(state, marker))
+    asked_at = time.monotonic()
+    return Operation(
+        (commands.read_state(claims), commands.read_marker()),
+        lambda state, read: with_marker(lambda found: judge(state, found), asked_at)(read),
+    )
+
+
+def _failed_open(
+    claims: Claims, error: RevocationUnavailable, policy: FailurePolicy | None
+) -> Done[tuple[UserState, Verdict]]:
+    if (policy or config().on_redis_failure) != "allow":
+        raise error
+    facts = {"user": claims.user, "sid": claims.sid, "error": error}
+    event = Event(signals.check_failed_open, facts, "check_failed_open", logging.WARNING)
+    return Done((UserState(), Verdict(True, checked=False)), (event,))
+
+
+def check(token: Token, *, on_redis_failure: FailurePolicy | None = None) -> Verdict:
+    """Is a verified token still good? One HMGET in one round trip.
+
+    ``on_redis_failure`` takes the place of the setting: "allow" lets the token pass while Redis cannot be asked.
+
+    :raises TokenError: when the token lacks what a verdict needs.
+    """
+    claims = claims_of(token)
+    try:
+        return run(_read(claims))[1]
+    except RevocationUnavailable as error:
+        return publish(_failed_open(claims, error, on_redis_failure))[1]
+
+
+async def acheck(token: Token, *, on_redis_failure: FailurePolicy | None = None) -> Verdict:
+    """:func:`check` over ``redis.asyncio``."""
+    claims = claims_of(token)
+    try:
+        return (await arun(_read(claims)))[1]
+    except RevocationUnavailable as error:
+        return (await apublish(_failed_open(claims, error, on_redis_failure)))[1]
+
+
+def _explained(claims: Claims, state: UserState, verdict: Verdict) -> Explanation:
+    rule = RULES[verdict.reason]
+    if isinstance(state.session, EndedSession):
+        rule += f" Why: {state.session.why}."
+    return Explanation(verdict.allowed, verdict.reason, rule, claims, state)
+
+
+def _claims_or_why_not(token: str | Token) -> Claims | Explanation:
+    try:
+        return claims_of(decode(token))
+    except TokenError as error:
+        return Explanation(False, "token_not_valid", f"{RULES['token_not_valid']} {error.args[0]}.")
+
+
+def explain(token: str | Token) -> Explanation:
+    """What :func:`check` says of a token of any type, and which rule says it."""
+    claims = _claims_or_why_not(token)
+    return claims if isinstance(claims, Explanation) else _explained(claims, *run(_read(claims)))
+
+
+async def aexplain(token: str | Token) -> Explanation:
+    """:func:`explain` over ``redis.asyncio``."""
+    claims = _claims_or_why_not(token)
+    return claims if isinstance(claims, Explanation) else _explained(claims, *await arun(_read(claims)))

@@ -1,0 +1,91 @@
+"""A session ends: one, all others, all of a user's."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from jwt_redis import signals
+from jwt_redis.conf import config
+from jwt_redis.keys import user_id
+from jwt_redis.operations import Done, Event, Operation, arun, run
+from jwt_redis.sessions.parts import valid_reason, valid_sid
+from jwt_redis.store import commands
+from jwt_redis.store.commands import Ended
+
+__all__ = [
+    "aend_all_sessions",
+    "aend_other_sessions",
+    "aend_session",
+    "end_all_sessions",
+    "end_other_sessions",
+    "end_session",
+    "ended_events",
+    "ending",
+]
+
+
+def ended_events(user: str, sids: tuple[str, ...], reason: str) -> tuple[Event, ...]:
+    """One for each session that is over."""
+    return tuple(
+        Event(signals.session_ended, {"user": user, "sid": sid, "reason": reason}, "session_ended", logging.INFO)
+        for sid in sids
+    )
+
+
+def ending(user: str, sids: tuple[str, ...], reason: str, even_if_unknown: bool) -> Operation[int]:
+    """End the sessions named: how many were alive."""
+    # The whitelist refuses what it does not know; the blacklist has to be told.
+    unknown_too = even_if_unknown and config().strategy == "blacklist"
+    command = commands.end_sessions(user, sids, reason=valid_reason(reason), unknown_too=unknown_too)
+    return Operation((command,), lambda ended: Done(len(ended.sids), ended_events(user, ended.sids, reason)))
+
+
+def end_session(user: Any, sid: str, *, reason: str = "logout", even_if_unknown: bool = True) -> bool:
+    """End one session and with it all of its tokens. True when it was alive, False when there was nothing to end.
+
+    ``reason``: why, for the signal and :func:`explain`; letters, digits and underscores. ``even_if_unknown``:
+    under the blacklist strategy, refuse its tokens also where the store has no such session.
+
+    :raises ValueError: when ``sid`` cannot be a session id.
+    """
+    return run(ending(user_id(user), (valid_sid(sid),), reason, even_if_unknown)) > 0
+
+
+async def aend_session(user: Any, sid: str, *, reason: str = "logout", even_if_unknown: bool = True) -> bool:
+    """:func:`end_session` over ``redis.asyncio``."""
+    return await arun(ending(user_id(user), (valid_sid(sid),), reason, even_if_unknown)) > 0
+
+
+def _end_others(user: str, sid: str, reason: str) -> Operation[int]:
+    command = commands.end_other_sessions(user, sid, reason=valid_reason(reason))
+    return Operation((command,), lambda ended: Done(len(ended.sids), ended_events(user, ended.sids, reason)))
+
+
+def end_other_sessions(user: Any, sid: str, *, reason: str = "logout_others") -> int:
+    """End all of a user's sessions but ``sid``. How many there were."""
+    return run(_end_others(user_id(user), valid_sid(sid), reason))
+
+
+async def aend_other_sessions(user: Any, sid: str, *, reason: str = "logout_others") -> int:
+    """:func:`end_other_sessions` over ``redis.asyncio``."""
+    return await arun(_end_others(user_id(user), valid_sid(sid), reason))
+
+
+def _end_all(user: str, reason: str) -> Operation[int]:
+    def finish(ended: Ended) -> Done[int]:
+        facts = {"user": user, "sids": ended.sids, "reason": reason}
+        revoked = Event(signals.user_revoked, facts, "user_revoked", logging.INFO)
+        return Done(len(ended.sids), (*ended_events(user, ended.sids, reason), revoked))
+
+    return Operation((commands.end_all_sessions(user, reason=valid_reason(reason)),), finish)
+
+
+def end_all_sessions(user: Any, *, reason: str = "logout_all") -> int:
+    """End all of a user's sessions, and refuse the user's older tokens that have none. How many sessions there were."""
+    return run(_end_all(user_id(user), reason))
+
+
+async def aend_all_sessions(user: Any, *, reason: str = "logout_all") -> int:
+    """:func:`end_all_sessions` over ``redis.asyncio``."""
+    return await arun(_end_all(user_id(user), reason))

@@ -1,0 +1,106 @@
+"""A session begins: its first refresh token, and its record in Redis."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from typing import Any
+
+from asgiref.sync import sync_to_async
+from django.core.exceptions import ImproperlyConfigured
+from django.utils.module_loading import import_string
+from rest_framework_simplejwt.exceptions import TokenError
+from rest_framework_simplejwt.tokens import RefreshToken, Token
+from rest_framework_simplejwt.utils import datetime_to_epoch
+
+from jwt_redis import signals
+from jwt_redis.conf import simplejwt_setting
+from jwt_redis.decoding import claims_of
+from jwt_redis.devices import Device, device_of, signing_in_device
+from jwt_redis.operations import Done, Event, Operation, arun, run
+from jwt_redis.sessions.ending import ended_events
+from jwt_redis.sessions.parts import new_nonce
+from jwt_redis.store import commands
+from jwt_redis.store.commands import Opened
+
+__all__ = ["aopen_session", "aregister", "new_sid", "open_session", "register"]
+
+
+def new_sid() -> str:
+    """A session id: 128 random bits as base64url (OpenID Connect's ``sid``)."""
+    return secrets.token_urlsafe(16)
+
+
+def _new_token(user: Any) -> RefreshToken:
+    """Made by the project's own serializer, so that it bears the project's own claims."""
+    token: RefreshToken = import_string(simplejwt_setting("TOKEN_OBTAIN_SERIALIZER")).get_token(user)
+    if not hasattr(token, "registered"):
+        raise ImproperlyConfigured(
+            "SIMPLE_JWT['TOKEN_OBTAIN_SERIALIZER'] makes tokens without a session: its token_class is not a"
+            " jwt_redis.tokens class."
+        )
+    return token
+
+
+def _register(token: Any, device: Device | None) -> Operation[None]:
+    claims = claims_of(token)
+    if claims.sid is None:
+        raise TokenError("Token has no 'sid' claim")
+    end_claim = token.session_end_claim
+    lifetime = int(token.payload[end_claim]) - datetime_to_epoch(token.current_time)
+    device = signing_in_device() if device is None else device
+
+    def finish(opened: Opened) -> Done[None]:
+        # No token outlives its session.
+        for claim in {end_claim, "exp"}:
+            token.payload[claim] = min(token.payload[claim], opened.session.ends_at)
+        token.registered = True
+        started = Event(
+            signals.session_started, {"user": claims.user, "sid": claims.sid}, "session_started", logging.INFO
+        )
+        return Done(None, (started, *ended_events(claims.user, opened.ended, "max_sessions")))
+
+    command = commands.open_session(
+        claims.user,
+        claims.sid,
+        lifetime=lifetime,
+        nonce=new_nonce(),
+        fingerprint=token.fingerprint,
+        device=device.dump(),
+    )
+    return Operation((command,), finish)
+
+
+def register(token: Token, device: Device | None = None) -> None:
+    """Write a new token's session into Redis, if that was not done yet, and cut the token's ``exp`` to its end.
+
+    Whatever turns a token of this package into a string calls it; only async code needs :func:`aregister`.
+    ``device``: the one of :func:`~jwt_redis.devices.signing_in_from` if None.
+    """
+    if not getattr(token, "registered", True):
+        run(_register(token, device))
+
+
+async def aregister(token: Token, device: Device | None = None) -> None:
+    """:func:`register` over ``redis.asyncio``."""
+    if not getattr(token, "registered", True):
+        await arun(_register(token, device))
+
+
+def open_session(user: Any, request: Any | None = None) -> RefreshToken:
+    """Sign a user in: the refresh token of a new session, from which ``access_token`` is minted as in Simple JWT.
+
+    ``request``: where the device is read from. Credentials are for the caller to have checked.
+
+    :raises ImproperlyConfigured: when ``SIMPLE_JWT`` names a serializer whose tokens have no session.
+    """
+    token = _new_token(user)
+    run(_register(token, device_of(request)))
+    return token
+
+
+async def aopen_session(user: Any, request: Any | None = None) -> RefreshToken:
+    """:func:`open_session` over ``redis.asyncio``."""
+    token = await sync_to_async(_new_token)(user)
+    await arun(_register(token, device_of(request)))
+    return token

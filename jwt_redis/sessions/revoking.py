@@ -1,0 +1,114 @@
+"""A token, or everything, is refused from now on."""
+
+from __future__ import annotations
+
+import logging
+import time
+from datetime import UTC, datetime
+from typing import Any
+
+from rest_framework_simplejwt.tokens import Token
+
+from jwt_redis import signals
+from jwt_redis.conf import longest_lifetime
+from jwt_redis.decoding import claims_of, decode
+from jwt_redis.keys import user_id
+from jwt_redis.operations import Done, Event, Operation, arun, run
+from jwt_redis.sessions.ending import ending
+from jwt_redis.sessions.parts import moment_of, valid_reason
+from jwt_redis.store import commands, markers
+from jwt_redis.verdicts import is_jti
+
+__all__ = [
+    "arevoke_everything",
+    "arevoke_jti",
+    "arevoke_token",
+    "revoke_everything",
+    "revoke_jti",
+    "revoke_token",
+]
+
+
+def _revoke(token: str | Token, reason: str) -> Operation[Any]:
+    verified = decode(token)
+    claims = claims_of(verified)
+    if claims.sid is not None and claims.owns_session:
+        return ending(claims.user, (claims.sid,), reason, True)
+
+    return _blacklist(claims.user, claims.jti, claims.exp, reason)
+
+
+def _blacklist(user: str, jti: str, exp: int, reason: str) -> Operation[bool]:
+    def finish(added: bool) -> Done[bool]:
+        facts = {"user": user, "jti": jti, "reason": reason}
+        return Done(added, (Event(signals.token_revoked, facts, "token_revoked", logging.INFO),) if added else ())
+
+    return Operation((commands.blacklist_token(user, jti, exp, reason=valid_reason(reason)),), finish)
+
+
+def revoke_token(token: str | Token, *, reason: str = "revoked") -> bool:
+    """Revoke a token of any type. A refresh or sliding token takes its session along (RFC 7009 section 2.1), an
+    access token goes alone. True when that changed anything: revoking twice is no error.
+
+    :raises TokenError: when the token is expired or not good, so that there is nothing to revoke.
+    """
+    return bool(run(_revoke(token, reason)))
+
+
+async def arevoke_token(token: str | Token, *, reason: str = "revoked") -> bool:
+    """:func:`revoke_token` over ``redis.asyncio``."""
+    return bool(await arun(_revoke(token, reason)))
+
+
+def _blacklist_jti(user: str, jti: str, reason: str) -> Operation[bool]:
+    if not is_jti(jti):
+        raise ValueError("jti: not a token id")
+    # Its exp is not known: for as long as any token lives.
+    return _blacklist(user, jti, int(time.time() + longest_lifetime()), reason)
+
+
+def revoke_jti(user: Any, jti: str, *, reason: str = "revoked") -> bool:
+    """Revoke one token of a user that is known by its ``jti`` alone, for the longest time a token can last.
+
+    True when it was not listed before.
+
+    :raises ValueError: when ``jti`` cannot be a token's id.
+    """
+    return run(_blacklist_jti(user_id(user), jti, reason))
+
+
+async def arevoke_jti(user: Any, jti: str, *, reason: str = "revoked") -> bool:
+    """:func:`revoke_jti` over ``redis.asyncio``."""
+    return await arun(_blacklist_jti(user_id(user), jti, reason))
+
+
+def _revoke_everything(before: datetime | None, reason: str) -> Operation[datetime]:
+    if before is not None and before.tzinfo is None:
+        raise ValueError("before: an aware datetime is needed, one with a time zone")
+    if before is not None and before > datetime.now(tz=UTC):
+        raise ValueError("before: that moment is yet to come")
+
+    def finish(milliseconds: int) -> Done[datetime]:
+        markers.reset()
+        moment = moment_of(milliseconds)
+        facts = {"before": moment, "reason": reason}
+        event = Event(signals.everything_revoked, facts, "everything_revoked", logging.WARNING)
+        return Done(moment, (event,))
+
+    before_ms = None if before is None else int(before.timestamp() * 1000)
+    return Operation((commands.revoke_everything(before_ms, reason=valid_reason(reason)),), finish)
+
+
+def revoke_everything(before: datetime | None = None, *, reason: str = "revoked") -> datetime:
+    """Refuse every session and every token from before a moment, now if None; in every process within a second.
+
+    The moment that is in force afterwards: it only ever moves forward.
+
+    :raises ValueError: when ``before`` has no time zone, or is yet to come.
+    """
+    return run(_revoke_everything(before, reason))
+
+
+async def arevoke_everything(before: datetime | None = None, *, reason: str = "revoked") -> datetime:
+    """:func:`revoke_everything` over ``redis.asyncio``."""
+    return await arun(_revoke_everything(before, reason))

@@ -1,0 +1,87 @@
+"""A refresh token is used: its successor, the grace, and what becomes of a copy."""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import Any, Final
+
+from rest_framework_simplejwt.tokens import Token
+
+from jwt_redis import signals
+from jwt_redis.decoding import claims_of
+from jwt_redis.devices import Device
+from jwt_redis.exceptions import RevokedToken
+from jwt_redis.fingerprints import fingerprints
+from jwt_redis.operations import Done, Event, Operation, arun, run
+from jwt_redis.records import EndedSession, Marker, SessionRecord
+from jwt_redis.sessions.ending import ended_events
+from jwt_redis.sessions.parts import new_nonce, with_marker
+from jwt_redis.store import commands, markers
+from jwt_redis.store.commands import Rotation
+
+__all__ = ["arotate", "rotate"]
+
+_ALARMS: Final = {
+    "reuse": (signals.refresh_token_reused, logging.WARNING),
+    "ahead": (signals.store_rolled_back, logging.CRITICAL),
+}
+
+
+def _rotate(token: Token, user: Any, device: Device, rotating: bool) -> Operation[SessionRecord]:
+    claims = claims_of(token)
+    sid = claims.sid
+    if sid is None:
+        raise RevokedToken("no_session")
+    end_claim = getattr(token, "session_end_claim", "exp")
+    # Its own, not the setting's: who was promised a year keeps it.
+    lifetime = int(token.payload[end_claim]) - claims.iat
+    facts = {"user": claims.user, "sid": sid}
+
+    def finish(rotation: Rotation) -> Done[SessionRecord]:
+        if rotation.outcome in ("rotated", "touched", "grace") and isinstance(rotation.session, SessionRecord):
+            event = Event(signals.session_refreshed, {**facts, "outcome": rotation.outcome}, "session_refreshed")
+            return Done(rotation.session, (event,))
+        events: tuple[Event, ...] = ()
+        if rotation.outcome in _ALARMS:
+            signal, level = _ALARMS[rotation.outcome]
+            events = (Event(signal, facts, rotation.outcome, level),)
+        if rotation.ended and isinstance(rotation.session, EndedSession):
+            events += ended_events(claims.user, (sid,), rotation.session.why)
+        return Done(_NOBODY, events, RevokedToken(rotation.reason or "no_session"))
+
+    def with_trusted(marker: Marker) -> Operation[SessionRecord]:
+        command = commands.rotate(
+            claims,
+            lifetime=lifetime,
+            nonce=new_nonce(),
+            fingerprints=fingerprints(user, sid),
+            device=device.dump(),
+            marker=marker,
+            rotating=rotating,
+        )
+        return Operation((command,), finish)
+
+    marker = markers.known()
+    if marker is not None:
+        return with_trusted(marker)
+    return Operation((commands.read_marker(),), with_marker(with_trusted, time.monotonic()))
+
+
+# What an operation that ends in an error answers with; nobody sees it.
+_NOBODY: Final = SessionRecord(0, 0, 0, 0, 0, "", "")
+
+
+def rotate(token: Token, user: Any, device: Device | None = None, *, rotating: bool = True) -> SessionRecord:
+    """Use a refresh token: one script. Its session's record says what the successor has to bear.
+
+    ``user`` is the row that the token's user-id claim names. ``rotating=False`` leaves the token as it is.
+
+    :raises RevokedToken: when it was used before (the session is ended), or the session is over.
+    """
+    return run(_rotate(token, user, device or Device(), rotating))
+
+
+async def arotate(token: Token, user: Any, device: Device | None = None, *, rotating: bool = True) -> SessionRecord:
+    """:func:`rotate` over ``redis.asyncio``."""
+    return await arun(_rotate(token, user, device or Device(), rotating))
