@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import socket
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -23,7 +23,7 @@ from jwt_redis.testing.servers import RedisServer
 pytestmark = pytest.mark.django_db
 
 
-@contextmanager
+@contextlib.contextmanager
 def pointed_at(url: str, **options: Any) -> Iterator[None]:
     caches = {"sessions": {"BACKEND": "django_redis.cache.RedisCache", "LOCATION": url, "OPTIONS": options}}
     with override_settings(CACHES=caches):
@@ -177,23 +177,29 @@ class Proxy:
             except OSError:
                 return
             far = socket.create_connection(("127.0.0.1", self._port))
-            threading.Thread(target=self._serve, args=(near, far), daemon=True).start()
+            doomed = threading.Event()
+            threading.Thread(target=self._requests, args=(near, far, doomed), daemon=True).start()
+            threading.Thread(target=self._replies, args=(near, far, doomed), daemon=True).start()
 
-    def _serve(self, near: socket.socket, far: socket.socket) -> None:
-        try:
+    def _requests(self, near: socket.socket, far: socket.socket, doomed: threading.Event) -> None:
+        with contextlib.suppress(OSError):
             while request := near.recv(65536):
-                far.sendall(request)
-                reply = far.recv(65536)
                 if self.swallow is not None and self.swallow in request:
                     self.swallow = None
+                    doomed.set()
+                far.sendall(request)
+
+    def _replies(self, near: socket.socket, far: socket.socket, doomed: threading.Event) -> None:
+        with contextlib.suppress(OSError):
+            while reply := far.recv(65536):
+                if doomed.is_set():
                     self.swallowed += 1
-                    return
+                    break
                 near.sendall(reply)
-        except OSError:
-            return
-        finally:
-            near.close()
-            far.close()
+        for end in (near, far):
+            with contextlib.suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+            end.close()
 
     def close(self) -> None:
         self._listener.close()
