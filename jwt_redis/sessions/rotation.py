@@ -56,7 +56,8 @@ def _rotate(token: Token, user: Any, device: Device, rotating: bool) -> Operatio
             lifetime=lifetime,
             nonce=new_nonce(),
             fingerprints=fingerprints(user, sid),
-            device=device.dump(),
+            # A client that does not say what it is leaves what was known.
+            device=device.dump() if device.user_agent else "",
             marker=marker,
             rotating=rotating,
         )

@@ -1,0 +1,3 @@
+"""The demo's settings and URLs."""
+
+from __future__ import annotations

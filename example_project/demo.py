@@ -1,0 +1,190 @@
+"""Runs the demo: a Redis of its own, a database with two users, Django's server. Ctrl-C ends all of it."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import redis
+
+from jwt_redis.testing.servers import RedisServer, die_with_parent
+
+HERE = Path(__file__).resolve().parent
+VAR = Path(os.environ.get("DEMO_VAR") or HERE / "var").resolve()
+# Where `manage.py demo_walk` reads which port it became.
+ADDRESS = VAR / "address"
+HOST = "127.0.0.1"
+_FIRST_PORT = 8000
+_START_SECONDS = 30.0
+_STOP_SECONDS = 10.0
+
+
+def main() -> None:
+    for signum in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(signum, _stop)
+    VAR.mkdir(parents=True, exist_ok=True)
+    with _only_one(), _redis() as (url, whose):
+        os.environ.update(REDIS_URL=url, DEMO_VAR=str(VAR), DJANGO_SETTINGS_MODULE="config.settings")
+        passwords = _prepare_database()
+        port = _choose_port()
+        with _django(port) as server:
+            base = f"http://{HOST}:{port}"
+            _wait_until_it_answers(base, server)
+            ADDRESS.write_text(base)
+            try:
+                _greet(base, url, whose, passwords)
+                status = server.wait()
+            finally:
+                ADDRESS.unlink(missing_ok=True)
+        sys.exit(f"Django's server ended by itself, with status {status}.")
+
+
+def _stop(signum: int, frame: Any) -> None:
+    # A second Ctrl-C must not cut the tidying short.
+    for one in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(one, signal.SIG_IGN)
+    sys.exit(0)
+
+
+@contextlib.contextmanager
+def _only_one() -> Iterator[None]:
+    """Two Redis servers must not write the same files. The lock goes with the process, however that ends."""
+    with (VAR / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            sys.exit(f"A demo runs with {VAR} already. Stop it, or set DEMO_VAR to another folder.")
+        yield
+
+
+@contextlib.contextmanager
+def _redis() -> Iterator[tuple[str, str]]:
+    """The URL of the Redis in ``REDIS_URL``, or of one that is started, and whose it is."""
+    if url := os.environ.get("REDIS_URL"):
+        try:
+            with contextlib.closing(redis.Redis.from_url(url, socket_timeout=3)) as client:
+                client.ping()
+        except redis.RedisError as error:
+            sys.exit(f"The Redis in REDIS_URL does not answer: {error}")
+        yield url, "from REDIS_URL"
+        return
+    server = RedisServer(folder=VAR / "redis", options={"appendonly": "yes"})
+    try:
+        # Not "with": a Ctrl-C while it starts has to stop it too.
+        server.start()
+        yield server.url, f"its own, files in {server.folder}"
+    finally:
+        server.stop()
+
+
+def _prepare_database() -> dict[str, str]:
+    """Migrate, and make the users that are not there. The passwords as far as they are still those of the start."""
+    import django
+
+    django.setup()
+    from django.conf import settings
+    from django.contrib.auth import get_user_model
+    from django.core.management import call_command
+
+    call_command("migrate", verbosity=0)
+    users = get_user_model()._default_manager
+    found = {}
+    for name, password in settings.DEMO_USERS.items():
+        user = users.filter(username=name).first()
+        if user is None:
+            # alice may look around in the admin.
+            rights = {"is_staff": True, "is_superuser": True} if name == "alice" else {}
+            user = users.create_user(name, f"{name}@example.com", password, **rights)
+        found[name] = password if user.check_password(password) else "(the one you changed it to)"
+    return found
+
+
+def _choose_port() -> int:
+    if named := os.environ.get("PORT"):
+        if not named.isdecimal() or not 0 < int(named) < 65536:
+            sys.exit(f"PORT is {named!r}, which is no port.")
+        if not _is_free(int(named)):
+            sys.exit(f"Port {named} is in use. Set PORT to another, or leave it out.")
+        return int(named)
+    for port in range(_FIRST_PORT, _FIRST_PORT + 100):
+        if _is_free(port):
+            return port
+    sys.exit(f"No port from {_FIRST_PORT} on is free. Set PORT.")
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        # As Django's server does: a connection that lingers from the last run is no obstacle.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError:
+            return False
+        return True
+
+
+@contextlib.contextmanager
+def _django(port: int) -> Iterator[subprocess.Popen[bytes]]:
+    server = subprocess.Popen(  # noqa: S603
+        [sys.executable, "manage.py", "runserver", "--noreload", f"{HOST}:{port}"],
+        cwd=HERE,
+        stdin=subprocess.DEVNULL,
+        # Its banner; errors and the log go to stderr.
+        stdout=subprocess.DEVNULL,
+        # Ctrl-C is for this process to act on.
+        start_new_session=True,
+        preexec_fn=die_with_parent,
+    )
+    try:
+        yield server
+    finally:
+        server.terminate()
+        try:
+            server.wait(_STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            server.kill()
+            server.wait()
+
+
+def _wait_until_it_answers(base: str, server: subprocess.Popen[bytes]) -> None:
+    # A proxy in the environment is not for loopback.
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    deadline = time.monotonic() + _START_SECONDS
+    while time.monotonic() < deadline and server.poll() is None:
+        try:
+            with opener.open(f"{base}/", timeout=2):
+                return
+        except OSError:
+            time.sleep(0.05)
+    sys.exit(f"Django's server did not answer at {base}.")
+
+
+def _greet(base: str, url: str, whose: str, passwords: dict[str, str]) -> None:
+    lines = [
+        "",
+        f"  The demo is at    {base}/",
+        *(f"  Sign in as        {name} / {password}" for name, password in passwords.items()),
+        f"  Django's admin    {base}/admin/  (alice)",
+        f"  Redis             {url}  ({whose})",
+        "",
+        "  Open it in two browsers, or two tabs, and sign one out from the other.",
+        "  `make walk` in a second terminal tells the same story over HTTP. Ctrl-C stops the demo.",
+        "",
+        "  What happens to sessions:",
+    ]
+    print("\n".join(lines), flush=True)  # noqa: T201
+
+
+if __name__ == "__main__":
+    main()
