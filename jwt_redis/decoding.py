@@ -16,9 +16,9 @@ __all__ = ["claims_of", "decode", "one_error"]
 
 logger = logging.getLogger(__name__)
 
-# What PyJWT 2.15 and Simple JWT 5.5 let out on crafted tokens: a header nested too deep, an exp of 1e400 or of the
-# year 10000, a lone surrogate. None of them may become a 500.
-_CRASHES = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
+# What PyJWT 2.15 and Simple JWT 5.5 let out on crafted tokens: a header nested too deep, an exp of 1e400, of the year
+# 10000 or beyond time_t (an OSError), a lone surrogate. None of them may become a 500.
+_CRASHES = (ArithmeticError, AttributeError, LookupError, OSError, RecursionError, TypeError, ValueError)
 
 
 @contextmanager
