@@ -131,9 +131,13 @@ def decide(
         return Verdict(False, SESSION_ENDED)
     if state.session is not None:
         return _decide_session(claims, state.session, marker, now, leeway)
+    needs_session = strategy == "whitelist" or claims.rotation is not None
+    # A token that never had a session is no sign of a lost store.
+    if needs_session and claims.sid is None:
+        return Verdict(False, NO_SESSION)
     if reason := _older_than_trust(claims, state, marker):
         return Verdict(False, reason)
-    if state.damaged or strategy == "whitelist" or claims.rotation is not None:
+    if needs_session or state.damaged:
         return Verdict(False, NO_SESSION)
     return Verdict(True)
 
