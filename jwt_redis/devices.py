@@ -69,9 +69,11 @@ def behind_one_proxy(request: HttpRequest) -> str | None:
 
 def _address(text: str | None) -> str:
     try:
-        return str(ipaddress.ip_address(text or ""))
+        address = ipaddress.ip_address(text or "")
     except ValueError:
         return ""
+    # As a server that listens on both families sees an IPv4 client.
+    return str(getattr(address, "ipv4_mapped", None) or address)
 
 
 def describe(user_agent: str) -> str:

@@ -89,7 +89,7 @@ class RedisServer:
         self.folder.mkdir(parents=True, exist_ok=True)
         args = [find_binary(), "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.folder)]
         for name, value in self.options.items():
-            args += [f"--{name}", value]
+            args += [f"--{name}", *(value.split() or [""])]
         log = self.folder / "redis.log"
         with log.open("ab") as output:
             self.process = subprocess.Popen(  # noqa: S603
@@ -113,8 +113,9 @@ class RedisServer:
                 time.sleep(0.02)
             except redis.ConnectionError:
                 time.sleep(0.02)
+        printed = log.read_text(errors="replace")[-2000:]
         self.stop()
-        raise RuntimeError("The Redis server did not start:\n" + log.read_text(errors="replace")[-2000:])
+        raise RuntimeError("The Redis server did not start:\n" + printed)
 
     def kill(self) -> None:
         """End it as a crash would (SIGKILL). Its files stay."""
