@@ -98,9 +98,9 @@ def test_each_of_simple_jwts_own_classes_left_in_place(monkeypatch: pytest.Monke
 
 
 def test_token_blacklist_still_installed(monkeypatch: pytest.MonkeyPatch) -> None:
-    # In place: an assignment would load the apps anew.
+    # Not by override_settings, which would load the apps anew.
     apps = settings.INSTALLED_APPS
-    monkeypatch.setattr(settings._wrapped, "INSTALLED_APPS", [*apps, "rest_framework_simplejwt.token_blacklist"])
+    monkeypatch.setattr(settings, "INSTALLED_APPS", [*apps, "rest_framework_simplejwt.token_blacklist"])
     assert ids(check_settings()) == ["jwt_redis.W001"]
 
 
