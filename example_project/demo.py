@@ -10,7 +10,6 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -28,10 +27,12 @@ HOST = "127.0.0.1"
 _FIRST_PORT = 8000
 _START_SECONDS = 30.0
 _STOP_SECONDS = 10.0
+# Ctrl-C, kill, and a terminal that is closed.
+_ENDINGS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def main() -> None:
-    for signum in (signal.SIGINT, signal.SIGTERM):
+    for signum in _ENDINGS:
         signal.signal(signum, _stop)
     VAR.mkdir(parents=True, exist_ok=True)
     with _only_one(), _redis() as (url, whose):
@@ -52,7 +53,7 @@ def main() -> None:
 
 def _stop(signum: int, frame: Any) -> None:
     # A second Ctrl-C must not cut the tidying short.
-    for one in (signal.SIGINT, signal.SIGTERM):
+    for one in _ENDINGS:
         signal.signal(one, signal.SIG_IGN)
     sys.exit(0)
 
@@ -75,7 +76,7 @@ def _redis() -> Iterator[tuple[str, str]]:
         try:
             with contextlib.closing(redis.Redis.from_url(url, socket_timeout=3)) as client:
                 client.ping()
-        except redis.RedisError as error:
+        except (redis.RedisError, ValueError) as error:
             sys.exit(f"The Redis in REDIS_URL does not answer: {error}")
         yield url, "from REDIS_URL"
         return

@@ -20,6 +20,7 @@ DEMO_USERS = {"alice": "correct horse", "bob": "battery staple"}
 SECRET_KEY = "a secret of the demo that everybody knows: never use it for anything else"
 DEBUG = True
 USE_TZ = True
+TIME_ZONE = "UTC"
 ROOT_URLCONF = "config.urls"
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 STATIC_URL = "static/"
