@@ -256,3 +256,7 @@ def test_a_token_is_registered_once_and_before_it_is_a_string(alice: Any, store:
     assert len(first) == 1 and str(token) == text
     assert token.access_token["sid"] == token["sid"]
     assert store.hgetall(f"jwt:{{{alice.pk}}}") == first
+
+
+def test_no_session_id_looks_like_an_option_of_a_command() -> None:
+    assert not any(sessions.new_sid().startswith("-") for _ in range(2000))

@@ -28,7 +28,9 @@ __all__ = ["aopen_session", "aregister", "new_sid", "open_session", "register"]
 
 def new_sid() -> str:
     """A session id: 128 random bits as base64url (OpenID Connect's ``sid``)."""
-    return secrets.token_urlsafe(16)
+    while (sid := secrets.token_urlsafe(16)).startswith("-"):
+        continue  # a command line would take it for an option
+    return sid
 
 
 def _new_token(user: Any) -> RefreshToken:

@@ -1,0 +1,71 @@
+# Python >= 3.11 and make are all that is needed: everything else comes from pip, into .venv.
+# PYTHON=python3.13 makes the environment with another interpreter (after `make clean`).
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# Packages are installed again when what is needed has changed.
+STAMPS := $(VENV)/.stamps
+
+.PHONY: help demo walk test test-slow coverage lint format bench bench-quick clean
+
+help:
+	@echo 'make demo         a small API and a page, with a real Redis of its own'
+	@echo 'make walk         the story of the demo over HTTP, while it runs'
+	@echo 'make test         the default suite, against real Redis servers that it starts'
+	@echo 'make test-slow    the suites that take longer'
+	@echo 'make coverage     both, with what they do not reach'
+	@echo 'make lint         ruff, mypy, the import contract'
+	@echo 'make bench        the measurements behind the figures in the README'
+	@echo 'make clean        remove the environment and what the tools have left'
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo 'jwt_redis needs Python 3.11 or newer. Name one: make PYTHON=python3.12 ...'; exit 1; }
+	@$(PYTHON) -m venv $(VENV) \
+	  || { rm -rf $(VENV); echo 'No venv for $(PYTHON): on Debian and Ubuntu it is the package python3-venv.'; exit 1; }
+
+# One for each dependency group: the demo does not wait for what only the tests need.
+$(STAMPS)/%: pyproject.toml | $(BIN)/python
+	@echo 'Installing what `$*` needs into $(VENV) ...'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable . --group $*
+	@mkdir -p $(STAMPS) && touch $@
+
+# `exec`, so that Ctrl-C and kill reach it directly.
+demo: $(STAMPS)/demo
+	@exec $(BIN)/python example_project/demo.py
+
+walk: $(STAMPS)/demo
+	@cd example_project && ../$(BIN)/python manage.py demo_walk
+
+test: $(STAMPS)/test
+	$(BIN)/python -m pytest -m 'not slow'
+
+test-slow: $(STAMPS)/test
+	$(BIN)/python -m pytest -m slow
+
+coverage: $(STAMPS)/test
+	$(BIN)/python -m coverage erase
+	COVERAGE_PROCESS_START=$(CURDIR)/pyproject.toml $(BIN)/python -m coverage run -m pytest
+	$(BIN)/python -m coverage combine --quiet
+	$(BIN)/python -m coverage report
+
+lint: $(STAMPS)/dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(STAMPS)/dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(STAMPS)/bench
+	$(BIN)/python -m benchmarks
+
+bench-quick: $(STAMPS)/bench
+	$(BIN)/python -m benchmarks --quick
+
+clean:
+	rm -rf $(VENV) .tox .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage* build dist
