@@ -10,6 +10,7 @@ class JWTRedisConfig(AppConfig):
     """Connects the receivers and registers the checks."""
 
     name = "jwt_redis"
+    default_auto_field = "django.db.models.BigAutoField"
     verbose_name = _("Sessions")
 
     def ready(self) -> None:

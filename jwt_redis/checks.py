@@ -15,7 +15,8 @@ from django.utils.module_loading import import_string
 
 from jwt_redis.conf import config, problems, simplejwt_setting
 from jwt_redis.exceptions import RevocationUnavailable
-from jwt_redis.store.client import server_info, server_location
+from jwt_redis.store.client import server_info
+from jwt_redis.store.connections import server_location
 
 __all__ = ["check_deployment", "check_settings", "register"]
 

@@ -13,11 +13,14 @@ from django.utils.module_loading import import_string
 from rest_framework_simplejwt import settings as simplejwt
 
 __all__ = [
+    "DEFAULT_MAX_AGE",
     "Config",
+    "WaitReplicas",
     "config",
     "leeway_seconds",
     "longest_access_lifetime",
     "longest_lifetime",
+    "longest_session",
     "problems",
     "simplejwt_setting",
 ]
@@ -25,10 +28,13 @@ __all__ = [
 Strategy = Literal["whitelist", "blacklist"]
 FailurePolicy = Literal["deny", "allow"]
 
+# How long a session may be refreshed where SESSION_MAX_AGE says nothing.
+DEFAULT_MAX_AGE = timedelta(days=90)
+
 REVOKE_ON = ("password_changed", "deactivated", "deleted", "groups_changed", "permissions_changed")
 
 # Not announced as settings yet: only "off" is accepted, so that nobody believes to have what is not there.
-_LATER = {"NEAR_CACHE": None, "TOKEN_MEMO_SIZE": 0, "JOURNAL": False, "WAIT_REPLICAS": 0}
+_LATER = {"NEAR_CACHE": None, "TOKEN_MEMO_SIZE": 0}
 
 
 def _text(value: object) -> str:
@@ -75,6 +81,34 @@ def _count(value: object) -> int | None:
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         raise ValueError("None or a whole number, one or more, is needed")
     return value
+
+
+def _flag(value: object) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError("True or False is needed")
+    return value
+
+
+class WaitReplicas(NamedTuple):
+    """How many replicas have to confirm a revocation, and for how long to wait for them."""
+
+    replicas: int
+    seconds: float
+
+
+# Seconds that WAIT may take where the setting is a bare number.
+_WAIT_SECONDS = 0.1
+
+
+def _wait_replicas(value: object) -> WaitReplicas | None:
+    count, seconds = value if isinstance(value, (list, tuple)) and len(value) == 2 else (value, _WAIT_SECONDS)
+    if isinstance(count, bool) or not isinstance(count, int) or count < 0:
+        raise ValueError("a number of replicas, or a pair of it and the seconds to wait, is needed")
+    waiting = _seconds(seconds)
+    if count and waiting < 0.001:
+        # WAIT takes milliseconds, and 0 as "for ever".
+        raise ValueError("at least a millisecond to wait is needed")
+    return WaitReplicas(count, waiting) if count else None
 
 
 def _callable(value: object) -> Callable[..., Any] | None:
@@ -142,6 +176,16 @@ class Config:
         "deny",
         _choice("deny", "allow"),
         "'deny': 503 while Redis cannot be asked. 'allow': a token with a good signature passes, logged each time.",
+    )
+    journal: bool = _setting(
+        True,
+        _flag,
+        "Record each revocation in the database too, from where it is applied again when Redis has lost it.",
+    )
+    wait_replicas: WaitReplicas | None = _setting(
+        0,
+        _wait_replicas,
+        "How many replicas must confirm a revocation before it counts; a pair adds the seconds to wait for them.",
     )
     revoke_on: frozenset[str] = _setting(
         frozenset({"password_changed", "deactivated", "deleted"}),
@@ -229,6 +273,12 @@ def longest_lifetime() -> float:
     """Seconds for which the longest-lived token of any type is good."""
     refresh = (simplejwt_setting(name) for name in ("REFRESH_TOKEN_LIFETIME", "SLIDING_TOKEN_REFRESH_LIFETIME"))
     return max(longest_access_lifetime(), *(float(lifetime.total_seconds()) for lifetime in refresh))
+
+
+def longest_session() -> float:
+    """Seconds after which a session of today has certainly ended, and every token with it."""
+    max_age = config().session_max_age or DEFAULT_MAX_AGE
+    return max(longest_lifetime(), max_age.total_seconds())
 
 
 def longest_access_lifetime() -> float:

@@ -9,7 +9,7 @@ from rest_framework import status
 from rest_framework.exceptions import APIException
 from rest_framework_simplejwt.exceptions import DetailDictMixin, TokenError
 
-__all__ = ["InsufficientAuthentication", "JWTRedisError", "RevocationUnavailable", "RevokedToken"]
+__all__ = ["InsufficientAuthentication", "JWTRedisError", "NotReplicated", "RevocationUnavailable", "RevokedToken"]
 
 
 class JWTRedisError(Exception):
@@ -31,6 +31,21 @@ class RevocationUnavailable(JWTRedisError, DetailDictMixin, APIException):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return (type(self), ())
+
+
+class NotReplicated(RevocationUnavailable):
+    """A revocation is in the primary, but fewer replicas confirmed it in time than ``WAIT_REPLICAS`` asks for.
+
+    It stays pending in the journal. ``confirmed`` and ``wanted`` are numbers of replicas (WAIT).
+    """
+
+    def __init__(self, confirmed: int = 0, wanted: int = 0) -> None:
+        super().__init__()
+        self.confirmed = confirmed
+        self.wanted = wanted
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (type(self), (self.confirmed, self.wanted))
 
 
 class RevokedToken(JWTRedisError, TokenError):

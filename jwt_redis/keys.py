@@ -15,20 +15,28 @@ __all__ = [
     "DEVICE",
     "LABEL",
     "NOT_BEFORE",
+    "SEEN",
     "SESSION",
+    "TRUSTED",
+    "UserTag",
     "devices_key",
+    "lock_key",
     "log_key",
     "marker_key",
     "user_id",
     "user_key",
     "user_key_of",
     "user_pattern",
+    "user_tag",
 ]
 
 # Fields of the user hash.
 SESSION = "session:"
 BLACKLIST = "blacklist:"
 NOT_BEFORE = "not_before"
+# Fields of the marker: the servers on which the journal was applied, or, without a journal, that were seen.
+TRUSTED = "trusted:"
+SEEN = "seen:"
 # Fields of the devices hash.
 DEVICE = "device:"
 LABEL = "label:"
@@ -58,9 +66,20 @@ def user_id(user: object) -> str:
     return str(value)
 
 
+class UserTag(str):
+    """A user as the journal and the log have it: made safe for a hash tag already."""
+
+    __slots__ = ()
+
+
+def user_tag(user: str) -> UserTag:
+    """``user``, as from :func:`user_id`, made safe for a hash tag; at most 96 ASCII characters."""
+    return user if isinstance(user, UserTag) else UserTag(_tag(user))
+
+
 def user_key(user: str) -> str:
     """The hash of one user: sessions, blacklisted tokens, the user's not-before. ``user`` as from :func:`user_id`."""
-    return f"{config().key_prefix}{{{_tag(user)}}}"
+    return f"{config().key_prefix}{{{user_tag(user)}}}"
 
 
 def devices_key(user: str) -> str:
@@ -76,6 +95,11 @@ def log_key() -> str:
 def marker_key() -> str:
     """The marker: which store this is, and from when on it is trusted."""
     return f"{config().key_prefix}{_LOG}:marker"
+
+
+def lock_key() -> str:
+    """Held by the process that applies the journal to a store that has lost something."""
+    return f"{config().key_prefix}{_LOG}:lock"
 
 
 def user_pattern() -> str:

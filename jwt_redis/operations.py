@@ -7,8 +7,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
+from asgiref.sync import sync_to_async
 from django.dispatch import Signal
 
+from jwt_redis import journalling, recovery
+from jwt_redis.exceptions import RevocationUnavailable
+from jwt_redis.journal import Entry
+from jwt_redis.recovery import atrusted, trusted
 from jwt_redis.store.client import aexecute, execute
 from jwt_redis.store.commands import Command
 
@@ -41,31 +46,65 @@ class Done(Generic[T]):
 
 @dataclass(frozen=True, slots=True)
 class Operation(Generic[T]):
-    """Commands for one round trip, and what follows from their results: the end, or a further operation."""
+    """Commands for one round trip, and what follows from their results: the end, or a further operation.
+
+    ``entries``: what it revokes, for the journal, which is written first. ``is_optional``: when Redis does not
+    answer, ``finish`` is called with None; what led to it has happened all the same.
+    """
 
     commands: tuple[Command[Any], ...]
     finish: Callable[..., Done[T] | Operation[T]] = field()
+    entries: tuple[Entry, ...] = ()
+    is_optional: bool = False
 
 
 def run(operation: Operation[T]) -> T:
     """Carry it out, publish what happened, and answer.
 
-    :raises RevocationUnavailable: when Redis did not answer.
+    :raises RevocationUnavailable: when Redis did not answer. What is in the journal by then is applied later.
     """
-    step: Done[T] | Operation[T] = operation
-    while isinstance(step, Operation):
-        result = execute(*step.commands)
-        step = step.finish(*result) if len(step.commands) > 1 else step.finish(result)
-    return publish(step)
+    return publish(trusted(lambda: _carry_out(operation)))
 
 
 async def arun(operation: Operation[T]) -> T:
     """:func:`run` over ``redis.asyncio``."""
-    step: Done[T] | Operation[T] = operation
+    return await apublish(await atrusted(lambda: _acarry_out(operation)))
+
+
+def _carry_out(step: Operation[T] | Done[T]) -> Done[T]:
     while isinstance(step, Operation):
-        result = await aexecute(*step.commands)
-        step = step.finish(*result) if len(step.commands) > 1 else step.finish(result)
-    return await apublish(step)
+        try:
+            error = journalling.begin(step.entries) if step.entries else None
+            result = execute(*step.commands)
+            if step.entries:
+                journalling.end(step.entries, result, error)
+        except RevocationUnavailable:
+            recovery.note_failure()
+            if not step.is_optional:
+                raise
+            result = None
+        step = _next(step, result)
+    return step
+
+
+async def _acarry_out(step: Operation[T] | Done[T]) -> Done[T]:
+    while isinstance(step, Operation):
+        try:
+            error = await sync_to_async(journalling.begin)(step.entries) if step.entries else None
+            result = await aexecute(*step.commands)
+            if step.entries:
+                await sync_to_async(journalling.end)(step.entries, result, error)
+        except RevocationUnavailable:
+            recovery.note_failure()
+            if not step.is_optional:
+                raise
+            result = None
+        step = _next(step, result)
+    return step
+
+
+def _next(step: Operation[T], result: Any) -> Operation[T] | Done[T]:
+    return step.finish(*result) if len(step.commands) > 1 and result is not None else step.finish(result)
 
 
 def publish(done: Done[T]) -> T:

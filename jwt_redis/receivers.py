@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import copy
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 from django.contrib.auth import get_user_model
@@ -15,15 +16,21 @@ from django.db import transaction
 from django.db.models import Model
 from django.db.models.signals import m2m_changed, post_delete, post_save, pre_delete, pre_save
 
-from jwt_redis import sessions
+from jwt_redis import journal, journalling, sessions
 from jwt_redis.conf import config, simplejwt_setting
 from jwt_redis.exceptions import RevocationUnavailable
+from jwt_redis.journal import Entry
+from jwt_redis.keys import user_id
+from jwt_redis.models import Revocation
+from jwt_redis.operations import run
+from jwt_redis.sessions.ending import ending_all
 
 __all__ = ["connect"]
 
 logger = logging.getLogger(__name__)
 
 PASSWORD_CHANGED = "password_changed"  # noqa: S105
+DEACTIVATED = "deactivated"
 
 
 def connect() -> None:
@@ -31,7 +38,9 @@ def connect() -> None:
     # Without a sender: a proxy of the user model sends its own class.
     for signal, receiver in (
         (pre_save, keep_on_hash_upgrade),
+        (pre_save, before_user_saved),
         (post_save, on_user_saved),
+        (pre_delete, before_user_deleted),
         (post_delete, on_user_deleted),
         (m2m_changed, on_rights_changed),
         (pre_delete, on_group_deleted),
@@ -43,11 +52,38 @@ def _is_user(sender: type[Model]) -> bool:
     return issubclass(sender, get_user_model())
 
 
-def _now_and_on_commit(using: str, ending: Any, *args: Any, **kwargs: Any) -> None:
+# On an instance, between the signal before a change and the one after it.
+_INTENT = "_jwt_redis_intent"
+
+
+def _now_and_on_commit(using: str, ending: Callable[[], object]) -> None:
     """At once: alone, on commit would be lost with the process. On commit too: until then others see the old row."""
-    ending(*args, **kwargs)
+    ending()
     if transaction.get_connection(using).in_atomic_block:
-        transaction.on_commit(lambda: ending(*args, **kwargs), using=using)
+        transaction.on_commit(ending, using=using)
+
+
+def _end_all(using: str, user: str, reason: str, intent: Entry | None) -> None:
+    """End all sessions. ``intent``: the journal's entry, where it was written before the change."""
+    entry = intent or _intend(user, reason)
+    _now_and_on_commit(using, lambda: _end_all_now(user, reason, entry))
+
+
+def _end_all_now(user: str, reason: str, entry: Entry) -> None:
+    try:
+        run(ending_all(user, reason, entry))
+    except RevocationUnavailable:
+        if not entry.is_written:
+            raise
+        # It is in the journal, with the change, and is applied before this process answers anything else.
+        logger.warning("Redis is down; the end of a user's sessions stays pending.", extra={"event": "pending"})
+
+
+def _intend(user: str, reason: str) -> Entry:
+    """Into the journal before the change: it commits together with it, or, without a transaction, before it."""
+    entry = Entry(Revocation.Kind.USER, user, reason=reason)
+    is_written = journal.is_on() and journalling.begin((entry,)) is None
+    return replace(entry, is_written=is_written)
 
 
 def _writes_password(update_fields: Iterable[str] | None) -> bool:
@@ -84,6 +120,28 @@ def _must_upgrade(encoded: str) -> bool:
     return used.algorithm != preferred.algorithm or preferred.must_update(encoded)
 
 
+def _why_all_end(instance: Any, update_fields: Iterable[str] | None) -> str | None:
+    """The reason for which saving this user ends all sessions; None where it does not, or where nothing says so."""
+    revoke_on = config().revoke_on
+    writes_active = update_fields is None or "is_active" in update_fields
+    if "deactivated" in revoke_on and writes_active and not getattr(instance, "is_active", True):
+        return DEACTIVATED
+    is_new_password = getattr(instance, "_password", None) is not None
+    if PASSWORD_CHANGED in revoke_on and _writes_password(update_fields) and is_new_password:
+        return PASSWORD_CHANGED
+    return None
+
+
+def before_user_saved(
+    sender: type[Model], instance: Any, raw: bool, using: str, update_fields: Any = None, **kwargs: Any
+) -> None:
+    """What will end is in the journal before the row is written."""
+    if raw or not _is_user(sender) or instance._state.adding:
+        return
+    if reason := _why_all_end(instance, update_fields):
+        setattr(instance, _INTENT, _intend(user_id(instance), reason))
+
+
 def on_user_saved(
     sender: type[Model],
     instance: Any,
@@ -94,22 +152,22 @@ def on_user_saved(
     **kwargs: Any,
 ) -> None:
     """A new password or a deactivation ends the sessions."""
+    intent = instance.__dict__.pop(_INTENT, None)
     if created or raw or not _is_user(sender):
         return
-    revoke_on = config().revoke_on
-    writes_active = update_fields is None or "is_active" in update_fields
-    if "deactivated" in revoke_on and writes_active and not getattr(instance, "is_active", True):
-        _now_and_on_commit(using, sessions.end_all_sessions, instance, reason="deactivated")
-    elif PASSWORD_CHANGED in revoke_on and _writes_password(update_fields):
-        if getattr(instance, "_password", None) is not None:
-            # set_password(): all of them now; on commit those that signed in with the old one meanwhile.
-            sessions.end_all_sessions(instance, reason=PASSWORD_CHANGED)
-            if transaction.get_connection(using).in_atomic_block:
-                frozen = copy.copy(instance)
-                transaction.on_commit(lambda: sessions.end_stale_sessions(frozen), using=using)
-        else:
-            # set_unusable_password() and "user.password = make_password(...)" leave no other trace.
-            _now_and_on_commit(using, _end_stale_if_possible, copy.copy(instance))
+    reason = _why_all_end(instance, update_fields)
+    if reason == DEACTIVATED:
+        _end_all(using, user_id(instance), reason, intent)
+    elif reason == PASSWORD_CHANGED:
+        # set_password(): all of them now; on commit those that signed in with the old one meanwhile, and no other.
+        _end_all_now(user_id(instance), reason, intent or _intend(user_id(instance), reason))
+        if transaction.get_connection(using).in_atomic_block:
+            frozen = copy.copy(instance)
+            transaction.on_commit(lambda: _end_stale_if_possible(frozen), using=using)
+    elif PASSWORD_CHANGED in config().revoke_on and _writes_password(update_fields):
+        # set_unusable_password() and "user.password = make_password(...)" leave no other trace.
+        frozen = copy.copy(instance)
+        _now_and_on_commit(using, lambda: _end_stale_if_possible(frozen))
 
 
 def _end_stale_if_possible(user: Any) -> None:
@@ -126,11 +184,16 @@ def _redis_may_be_down() -> Iterator[None]:
         logger.warning("Redis is down; a user's sessions are compared with the password at their next refresh.")
 
 
+def before_user_deleted(sender: type[Model], instance: Any, **kwargs: Any) -> None:
+    """As before a save."""
+    if _is_user(sender) and "deleted" in config().revoke_on:
+        setattr(instance, _INTENT, _intend(user_id(instance), "deleted"))
+
+
 def on_user_deleted(sender: type[Model], instance: Any, using: str, **kwargs: Any) -> None:
     """Deletion ends the sessions."""
     if _is_user(sender) and "deleted" in config().revoke_on:
-        user = getattr(instance, simplejwt_setting("USER_ID_FIELD"))
-        _now_and_on_commit(using, sessions.end_all_sessions, str(user), reason="deleted")
+        _end_all(using, user_id(instance), "deleted", instance.__dict__.pop(_INTENT, None))
 
 
 def on_rights_changed(
@@ -170,4 +233,4 @@ def on_group_deleted(sender: type[Model], instance: Any, using: str, **kwargs: A
 def _end_all_of(using: str, names: dict[str, Any], reason: str) -> None:
     users = get_user_model()._base_manager.using(using).filter(**names)
     for user in list(users.values_list(simplejwt_setting("USER_ID_FIELD"), flat=True).distinct()):
-        _now_and_on_commit(using, sessions.end_all_sessions, str(user), reason=reason)
+        _end_all(using, str(user), reason, None)

@@ -60,6 +60,8 @@ class Marker:
     store_id: str
     born_ms: int
     not_before_ms: int = 0
+    # How many revocations this store has seen: it only grows, unless the store was rolled back.
+    revocations: int = 0
 
 
 def parse_session(text: str) -> SessionRecord | EndedSession | None:

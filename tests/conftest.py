@@ -29,12 +29,13 @@ def store(redis_server: RedisServer) -> Iterator[redis.Redis]:
 
 @pytest.fixture(autouse=True)
 def _empty_store(redis_server: RedisServer) -> None:
-    from jwt_redis.store import client, markers
+    from jwt_redis.store import client, gate, markers
 
     with redis.Redis(port=redis_server.port) as connection:
         connection.flushall()
     markers.reset()
     client.reset()
+    gate.reset()
 
 
 @pytest.fixture

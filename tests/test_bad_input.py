@@ -108,8 +108,11 @@ def test_claims_of_the_wrong_kind_are_refused(alice: Any, store: redis.Redis, cl
 
 
 def test_odd_but_possible_ids_live_and_die_like_any_other(alice: Any, store: redis.Redis) -> None:
+    from jwt_redis import recovery
     from jwt_redis.store import commands
     from jwt_redis.store.client import execute
+
+    recovery.establish()
 
     for user in ["1", "a b", "a{b}", "{log}", "log", "x:y", "ü", "a" * 500, "%7B", "~abc", "0f8fad5b-d9cb-469f-a165"]:
         execute(commands.open_session(user, SID, lifetime=60, nonce="n", fingerprint="", device=""))
@@ -125,8 +128,11 @@ def test_odd_but_possible_ids_live_and_die_like_any_other(alice: Any, store: red
 
 @pytest.mark.parametrize("user", ["abc", "-1", "0", str(2**64), "1.5", "\x00", "999999"])
 def test_an_id_that_no_row_has_is_not_found(alice: Any, store: redis.Redis, user: str) -> None:
+    from jwt_redis import recovery
     from jwt_redis.store import commands
     from jwt_redis.store.client import execute
+
+    recovery.establish()
 
     execute(commands.open_session(user, SID, lifetime=60, nonce="n", fingerprint="", device=""))
     answer = http.get("/whoami/", HTTP_AUTHORIZATION=f"Bearer {forge(user_id=user)}")
@@ -283,7 +289,11 @@ def test_a_damaged_marker_trusts_nobody_from_before(
         store.hset("jwt:{log}:marker", damage, "garbage")
     markers.reset()
     answer = http.get("/whoami/", HTTP_AUTHORIZATION=f"Bearer {token.access_token}")
-    assert answer.status_code == 401 and answer.json()["reason"] in ("store_lost", "all_revoked")
+    if strategy == "blacklist" and damage in ("type", "gone", "store_id"):
+        # The journal knows of each revocation since before that token: nobody need be refused.
+        assert answer.status_code == 200
+    else:
+        assert answer.status_code == 401 and answer.json()["reason"] in ("store_lost", "all_revoked")
     time.sleep(0.005)
     assert_a_login_works(alice)
 

@@ -137,6 +137,7 @@ def test_logins_at_once_never_exceed_max_sessions(base: str, store: redis.Redis)
     assert alive.count(True) == 100
 
 
+@pytest.mark.django_db
 def test_revoke_everything_reaches_every_process_within_a_second(base: str) -> None:
     tokens = login(base)
     # Every worker has its copy of the marker.

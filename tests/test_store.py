@@ -8,18 +8,24 @@ from typing import Any
 import pytest
 import redis
 
-from jwt_redis import keys
+from jwt_redis import keys, recovery
 from jwt_redis.records import EndedSession, Marker, SessionRecord, parse_session
 from jwt_redis.store import commands
-from jwt_redis.store.client import execute
+from jwt_redis.store import client
 from jwt_redis.store.commands import Rotation
 from jwt_redis.verdicts import Claims
+
+pytestmark = pytest.mark.django_db
 
 SID = "a" * 22
 OTHER = "b" * 22
 KEY = "jwt:{7}"
 NOBODY_REFUSED = Marker("id", 0, 0)
 DAY = 86400
+
+
+def execute(command: Any) -> Any:
+    return recovery.trusted(lambda: client.execute(command))
 
 
 def open_(sid: str = SID, nonce: str = "nonce", lifetime: int = DAY, **kwargs: Any) -> commands.Opened:
@@ -38,6 +44,11 @@ def rotate(presented: int = 0, nonce: str = "next", rotating: bool = True, **kwa
         **kwargs,
     }
     return execute(commands.rotate(claims, nonce=nonce, **given))
+
+
+@pytest.fixture(autouse=True)
+def _trusted_store(_empty_store: None) -> None:
+    recovery.establish()
 
 
 @pytest.fixture
@@ -61,7 +72,7 @@ def test_a_session_as_it_stands_in_redis(store: redis.Redis) -> None:
     assert abs(record.opened_ms / 1000 - time.time()) < 5
     assert store.hgetall(f"{KEY}:devices") == {f"device:{SID}": '{"ip":"::1"}'}
     marker = store.hgetall("jwt:{log}:marker")
-    assert marker["store_id"] and int(marker["born_ms"]) == record.opened_ms
+    assert marker["store_id"] and int(marker["born_ms"]) <= record.opened_ms
 
 
 def test_opening_twice_with_one_nonce_is_one_opening() -> None:
@@ -255,16 +266,16 @@ def test_ending_the_others_and_all(store: redis.Redis) -> None:
 
 def test_a_listed_token_is_listed_once_and_never_for_less(store: redis.Redis) -> None:
     exp = int(time.time()) + 100
-    assert [execute(commands.blacklist_token("7", "jti", exp, reason="test")) for _ in range(2)] == [True, False]
+    assert [execute(commands.blacklist_token("7", "jti", exp, reason="test")).added for _ in range(2)] == [True, False]
     assert store.hgetall(KEY) == {"blacklist:jti": str(exp)}
     assert 158 <= store.ttl(KEY) <= 160
-    assert execute(commands.blacklist_token("7", "late", 1, reason="test")) is False
+    assert execute(commands.blacklist_token("7", "late", 1, reason="test")).added is False
 
 
 def test_everything_only_ever_moves_forward(store: redis.Redis) -> None:
-    now = execute(commands.revoke_everything(None, reason="test"))
-    assert execute(commands.revoke_everything(now - 5000, reason="test")) == now
-    later = execute(commands.revoke_everything(2**50, reason="test"))
+    now = execute(commands.revoke_everything(None, reason="test")).before_ms
+    assert execute(commands.revoke_everything(now - 5000, reason="test")).before_ms == now
+    later = execute(commands.revoke_everything(2**50, reason="test")).before_ms
     # Not beyond Redis' own present.
     assert now <= later <= now + 5000
 
@@ -336,5 +347,6 @@ def test_only_names_made_in_one_place_are_written(store: redis.Redis) -> None:
 
 def test_another_prefix(settings: Any, store: redis.Redis) -> None:
     settings.JWT_REDIS = {"ALIAS": "sessions", "KEY_PREFIX": "shop-eu:"}
+    store.flushall()
     open_()
     assert sorted(store.scan_iter()) == ["shop-eu:{7}", "shop-eu:{7}:devices", "shop-eu:{log}:marker"]

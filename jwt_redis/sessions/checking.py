@@ -16,7 +16,7 @@ from jwt_redis.decoding import claims_of, decode
 from jwt_redis.exceptions import RevocationUnavailable
 from jwt_redis.operations import Done, Event, Operation, apublish, arun, publish, run
 from jwt_redis.records import EndedSession, Marker, UserState
-from jwt_redis.sessions.parts import with_marker
+from jwt_redis.sessions.parts import marker_command, with_marker
 from jwt_redis.store import commands, markers
 from jwt_redis.verdicts import Claims, Verdict, decide
 
@@ -57,7 +57,7 @@ def _read(claims: Claims) -> Operation[tuple[UserState, Verdict]]:
         return Operation((commands.read_state(claims),), lambda state: judge(state, marker))
     asked_at = time.monotonic()
     return Operation(
-        (commands.read_state(claims), commands.read_marker()),
+        (commands.read_state(claims), marker_command()),
         lambda state, read: with_marker(lambda found: judge(state, found), asked_at)(read),
     )
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
-from typing import Any
+from typing import Any, TypeVar
 
 from jwt_redis import signals
 from jwt_redis.conf import config
+from jwt_redis.journal import Entry
 from jwt_redis.keys import user_id
+from jwt_redis.models import Revocation
 from jwt_redis.operations import Done, Event, Operation, arun, run
 from jwt_redis.sessions.parts import valid_reason, valid_sid
 from jwt_redis.store import commands
@@ -17,12 +19,16 @@ __all__ = [
     "aend_all_sessions",
     "aend_other_sessions",
     "aend_session",
+    "confirmed",
     "end_all_sessions",
     "end_other_sessions",
     "end_session",
     "ended_events",
     "ending",
+    "ending_all",
 ]
+
+T = TypeVar("T")
 
 
 def ended_events(user: str, sids: tuple[str, ...], reason: str) -> tuple[Event, ...]:
@@ -38,7 +44,19 @@ def ending(user: str, sids: tuple[str, ...], reason: str, even_if_unknown: bool)
     # The whitelist refuses what it does not know; the blacklist has to be told.
     unknown_too = even_if_unknown and config().strategy == "blacklist"
     command = commands.end_sessions(user, sids, reason=valid_reason(reason), unknown_too=unknown_too)
-    return Operation((command,), lambda ended: Done(len(ended.sids), ended_events(user, ended.sids, reason)))
+    entries = tuple(Entry.of_session(user, sid, reason) for sid in sids)
+    return Operation((command,), lambda ended: Done(len(ended.sids), ended_events(user, ended.sids, reason)), entries)
+
+
+def confirmed(user: str, sids: tuple[str, ...], reason: str, done: Done[T]) -> Operation[T] | Done[T]:
+    """Sessions that another script has ended on its way are ended by this one too, for journal and replicas.
+
+    That may fail; ``done`` has happened.
+    """
+    if not sids or not (config().journal or config().wait_replicas):
+        return done
+    first = ending(user, sids, reason, False)
+    return Operation(first.commands, lambda _: done, first.entries, is_optional=True)
 
 
 def end_session(user: Any, sid: str, *, reason: str = "logout", even_if_unknown: bool = True) -> bool:
@@ -59,7 +77,8 @@ async def aend_session(user: Any, sid: str, *, reason: str = "logout", even_if_u
 
 def _end_others(user: str, sid: str, reason: str) -> Operation[int]:
     command = commands.end_other_sessions(user, sid, reason=valid_reason(reason))
-    return Operation((command,), lambda ended: Done(len(ended.sids), ended_events(user, ended.sids, reason)))
+    entry = Entry(Revocation.Kind.OTHERS, user, sid, reason)
+    return Operation((command,), lambda ended: Done(len(ended.sids), ended_events(user, ended.sids, reason)), (entry,))
 
 
 def end_other_sessions(user: Any, sid: str, *, reason: str = "logout_others") -> int:
@@ -72,20 +91,23 @@ async def aend_other_sessions(user: Any, sid: str, *, reason: str = "logout_othe
     return await arun(_end_others(user_id(user), valid_sid(sid), reason))
 
 
-def _end_all(user: str, reason: str) -> Operation[int]:
+def ending_all(user: str, reason: str, intent: Entry | None = None) -> Operation[int]:
+    """End all of a user's sessions. ``intent``: the journal's entry, where it was written before."""
+
     def finish(ended: Ended) -> Done[int]:
         facts = {"user": user, "sids": ended.sids, "reason": reason}
         revoked = Event(signals.user_revoked, facts, "user_revoked", logging.INFO)
         return Done(len(ended.sids), (*ended_events(user, ended.sids, reason), revoked))
 
-    return Operation((commands.end_all_sessions(user, reason=valid_reason(reason)),), finish)
+    command = commands.end_all_sessions(user, reason=valid_reason(reason))
+    return Operation((command,), finish, (intent or Entry(Revocation.Kind.USER, user, reason=reason),))
 
 
 def end_all_sessions(user: Any, *, reason: str = "logout_all") -> int:
     """End all of a user's sessions, and refuse the user's older tokens that have none. How many sessions there were."""
-    return run(_end_all(user_id(user), reason))
+    return run(ending_all(user_id(user), reason))
 
 
 async def aend_all_sessions(user: Any, *, reason: str = "logout_all") -> int:
     """:func:`end_all_sessions` over ``redis.asyncio``."""
-    return await arun(_end_all(user_id(user), reason))
+    return await arun(ending_all(user_id(user), reason))

@@ -11,7 +11,7 @@ from jwt_redis.devices import Device
 from jwt_redis.keys import DEVICE, LABEL, user_id
 from jwt_redis.operations import Done, Operation, arun, run
 from jwt_redis.records import EndedSession, Marker, SessionRecord
-from jwt_redis.sessions.parts import moment_of, with_marker
+from jwt_redis.sessions.parts import marker_command, moment_of, with_marker
 from jwt_redis.store import commands
 
 __all__ = ["Session", "alist_sessions", "list_sessions", "live_sessions"]
@@ -47,7 +47,7 @@ def live_sessions(user: str) -> Operation[dict[str, tuple[SessionRecord, Session
 
         return with_marker(listed, asked_at)(marker)
 
-    return Operation((read_records, read_devices, commands.read_marker()), finish)
+    return Operation((read_records, read_devices, marker_command()), finish)
 
 
 def _is_live(record: SessionRecord, marker: Marker) -> bool:

@@ -18,7 +18,7 @@ from jwt_redis.conf import simplejwt_setting
 from jwt_redis.decoding import claims_of
 from jwt_redis.devices import Device, device_of, signing_in_device
 from jwt_redis.operations import Done, Event, Operation, arun, run
-from jwt_redis.sessions.ending import ended_events
+from jwt_redis.sessions.ending import confirmed, ended_events
 from jwt_redis.sessions.parts import new_nonce
 from jwt_redis.store import commands
 from jwt_redis.store.commands import Opened
@@ -52,7 +52,7 @@ def _register(token: Any, device: Device | None) -> Operation[None]:
     lifetime = int(token.payload[end_claim]) - datetime_to_epoch(token.current_time)
     device = signing_in_device() if device is None else device
 
-    def finish(opened: Opened) -> Done[None]:
+    def finish(opened: Opened) -> Done[None] | Operation[None]:
         # No token outlives its session.
         for claim in {end_claim, "exp"}:
             token.payload[claim] = min(token.payload[claim], opened.session.ends_at)
@@ -60,7 +60,8 @@ def _register(token: Any, device: Device | None) -> Operation[None]:
         started = Event(
             signals.session_started, {"user": claims.user, "sid": claims.sid}, "session_started", logging.INFO
         )
-        return Done(None, (started, *ended_events(claims.user, opened.ended, "max_sessions")))
+        done = Done(None, (started, *ended_events(claims.user, opened.ended, "max_sessions")))
+        return confirmed(claims.user, opened.ended, "max_sessions", done)
 
     command = commands.open_session(
         claims.user,

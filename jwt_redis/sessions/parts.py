@@ -8,13 +8,13 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
-from jwt_redis.exceptions import RevocationUnavailable
 from jwt_redis.operations import Done, Operation
 from jwt_redis.records import Marker
 from jwt_redis.store import commands, markers
+from jwt_redis.store.commands import Command
 from jwt_redis.verdicts import is_sid
 
-__all__ = ["followed_by", "moment_of", "new_nonce", "valid_reason", "valid_sid", "with_marker"]
+__all__ = ["followed_by", "marker_command", "moment_of", "new_nonce", "valid_reason", "valid_sid", "with_marker"]
 
 T = TypeVar("T")
 
@@ -52,21 +52,16 @@ def moment_of(milliseconds: float) -> datetime:
 
 
 def with_marker(then: Callable[[Marker], Operation[T] | Done[T]], asked_at: float) -> Callable[..., Any]:
-    """A ``finish`` that remembers the marker it is given, or lets the store be born first."""
+    """A ``finish`` that remembers the marker it is given.
 
-    def finish(marker: Marker | None) -> Operation[T] | Done[T]:
-        if marker is None:
-            return Operation((commands.ensure_marker(),), born)
-        markers.seen(marker, asked_at)
-        return then(marker)
+    It raises ``UntrustedStore`` when there is none, or not the one that is trusted: ``recovery`` sees to that.
+    """
+    return lambda marker: then(markers.seen(marker, asked_at))
 
-    def born(marker: Marker | None) -> Operation[T] | Done[T]:
-        if marker is None:
-            raise RevocationUnavailable
-        markers.seen(marker, asked_at)
-        return then(marker)
 
-    return finish
+def marker_command() -> Command[Marker | None]:
+    """How the marker is to be read: at least once a second from a server that proves to be the primary."""
+    return commands.read_marker() if markers.known() is not None else commands.prove_marker()
 
 
 def followed_by(first: Operation[Any], then: Callable[[Any], Any]) -> Operation[Any]:
@@ -76,4 +71,4 @@ def followed_by(first: Operation[Any], then: Callable[[Any], Any]) -> Operation[
         step = first.finish(*results)
         return followed_by(step, then) if isinstance(step, Operation) else then(step.value)
 
-    return Operation(first.commands, finish)
+    return Operation(first.commands, finish, first.entries, first.is_optional)

@@ -12,11 +12,14 @@ from rest_framework_simplejwt.tokens import Token
 from jwt_redis import signals
 from jwt_redis.conf import longest_lifetime
 from jwt_redis.decoding import claims_of, decode
+from jwt_redis.journal import Entry
 from jwt_redis.keys import user_id
+from jwt_redis.models import Revocation
 from jwt_redis.operations import Done, Event, Operation, arun, run
 from jwt_redis.sessions.ending import ending
 from jwt_redis.sessions.parts import moment_of, valid_reason
 from jwt_redis.store import commands, markers
+from jwt_redis.store.commands import Everything, Listed
 from jwt_redis.verdicts import is_jti
 
 __all__ = [
@@ -39,11 +42,13 @@ def _revoke(token: str | Token, reason: str) -> Operation[Any]:
 
 
 def _blacklist(user: str, jti: str, exp: int, reason: str) -> Operation[bool]:
-    def finish(added: bool) -> Done[bool]:
+    def finish(listed: Listed) -> Done[bool]:
+        added = listed.added
         facts = {"user": user, "jti": jti, "reason": reason}
         return Done(added, (Event(signals.token_revoked, facts, "token_revoked", logging.INFO),) if added else ())
 
-    return Operation((commands.blacklist_token(user, jti, exp, reason=valid_reason(reason)),), finish)
+    command = commands.blacklist_token(user, jti, exp, reason=valid_reason(reason))
+    return Operation((command,), finish, (Entry.of_token(user, jti, exp, reason),))
 
 
 def revoke_token(token: str | Token, *, reason: str = "revoked") -> bool:
@@ -88,15 +93,16 @@ def _revoke_everything(before: datetime | None, reason: str) -> Operation[dateti
     if before is not None and before > datetime.now(tz=UTC):
         raise ValueError("before: that moment is yet to come")
 
-    def finish(milliseconds: int) -> Done[datetime]:
+    def finish(done: Everything) -> Done[datetime]:
         markers.reset()
-        moment = moment_of(milliseconds)
+        moment = moment_of(done.before_ms)
         facts = {"before": moment, "reason": reason}
         event = Event(signals.everything_revoked, facts, "everything_revoked", logging.WARNING)
         return Done(moment, (event,))
 
     before_ms = None if before is None else int(before.timestamp() * 1000)
-    return Operation((commands.revoke_everything(before_ms, reason=valid_reason(reason)),), finish)
+    entry = Entry(Revocation.Kind.ALL, reason=reason, moment_ms=before_ms)
+    return Operation((commands.revoke_everything(before_ms, reason=valid_reason(reason)),), finish, (entry,))
 
 
 def revoke_everything(before: datetime | None = None, *, reason: str = "revoked") -> datetime:

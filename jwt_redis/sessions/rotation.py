@@ -15,7 +15,7 @@ from jwt_redis.exceptions import RevokedToken
 from jwt_redis.fingerprints import fingerprints
 from jwt_redis.operations import Done, Event, Operation, arun, run
 from jwt_redis.records import EndedSession, Marker, SessionRecord
-from jwt_redis.sessions.ending import ended_events
+from jwt_redis.sessions.ending import confirmed, ended_events
 from jwt_redis.sessions.parts import new_nonce, with_marker
 from jwt_redis.store import commands, markers
 from jwt_redis.store.commands import Rotation
@@ -38,7 +38,7 @@ def _rotate(token: Token, user: Any, device: Device, rotating: bool) -> Operatio
     lifetime = int(token.payload[end_claim]) - claims.iat
     facts = {"user": claims.user, "sid": sid}
 
-    def finish(rotation: Rotation) -> Done[SessionRecord]:
+    def finish(rotation: Rotation) -> Done[SessionRecord] | Operation[SessionRecord]:
         if rotation.outcome in ("rotated", "touched", "grace") and isinstance(rotation.session, SessionRecord):
             event = Event(signals.session_refreshed, {**facts, "outcome": rotation.outcome}, "session_refreshed")
             return Done(rotation.session, (event,))
@@ -48,7 +48,11 @@ def _rotate(token: Token, user: Any, device: Device, rotating: bool) -> Operatio
             events = (Event(signal, facts, rotation.outcome, level),)
         if rotation.ended and isinstance(rotation.session, EndedSession):
             events += ended_events(claims.user, (sid,), rotation.session.why)
-        return Done(_NOBODY, events, RevokedToken(rotation.reason or "no_session"))
+        refused: Done[SessionRecord] = Done(_NOBODY, events, RevokedToken(rotation.reason or "no_session"))
+        if not rotation.ended or not isinstance(rotation.session, EndedSession):
+            return refused
+        # The script ended the session; that is to be as lasting as any other end.
+        return confirmed(claims.user, (sid,), rotation.session.why, refused)
 
     def with_trusted(marker: Marker) -> Operation[SessionRecord]:
         command = commands.rotate(
@@ -66,7 +70,7 @@ def _rotate(token: Token, user: Any, device: Device, rotating: bool) -> Operatio
     marker = markers.known()
     if marker is not None:
         return with_trusted(marker)
-    return Operation((commands.read_marker(),), with_marker(with_trusted, time.monotonic()))
+    return Operation((commands.prove_marker(),), with_marker(with_trusted, time.monotonic()))
 
 
 # What an operation that ends in an error answers with; nobody sees it.

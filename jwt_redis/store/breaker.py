@@ -33,6 +33,10 @@ class Breaker:
                 self._open_until = now + self.pause
             return True
 
+    def is_open(self) -> bool:
+        """Would everybody be sent away right now?"""
+        return time.monotonic() < self._open_until
+
     def failed(self) -> None:
         """The server did not answer."""
         self._open_until = time.monotonic() + self.pause

@@ -6,43 +6,51 @@ import hashlib
 import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from datetime import timedelta
 from functools import cache
 from importlib import resources
 from typing import Any, Generic, TypeVar
 
 from jwt_redis import keys
-from jwt_redis.conf import config, leeway_seconds, longest_access_lifetime, longest_lifetime
+from jwt_redis.conf import DEFAULT_MAX_AGE, config, leeway_seconds, longest_access_lifetime, longest_lifetime
 from jwt_redis.records import EndedSession, Marker, SessionRecord, UserState, parse_session, parse_user_state
 from jwt_redis.verdicts import Claims
 
 __all__ = [
     "Command",
     "Ended",
+    "Everything",
+    "Listed",
     "Opened",
     "Rotation",
     "Script",
+    "Written",
     "append_log",
     "blacklist_token",
+    "drop_lock",
     "end_all_sessions",
     "end_other_sessions",
     "end_sessions",
-    "ensure_marker",
+    "keep_lock",
+    "new_id",
     "open_session",
+    "prove_marker",
     "prune",
+    "read_clock",
+    "read_field",
     "read_marker",
     "read_sessions",
     "read_state",
     "rebind_sessions",
     "revoke_everything",
     "rotate",
+    "take_lock",
+    "trust_store",
 ]
 
 T = TypeVar("T")
 
 # Seconds past its end for which a field is kept, so that no clock difference or rounding loses one too early.
 MARGIN = 60
-DEFAULT_MAX_AGE = timedelta(days=90)
 
 
 class Script:
@@ -71,8 +79,24 @@ class Command(Generic[T]):
     script: Script | None = None
     # The user whose revocations the reply begins with; None where there can be none.
     logs_for: str | None = None
-    # The script gives birth to the store where it can; in Cluster the marker is in another slot.
-    needs_marker: bool = False
+    # The script is to run on the store that is trusted and on no other: the client puts its id before ``args``.
+    names_store: bool = False
+    # It revokes: the replicas of WAIT_REPLICAS have to confirm it.
+    is_revocation: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """Where in a store's history a revocation stands: behind the first ``number`` of the store ``store_id``.
+
+    ``moment_ms``: up to which moment sessions were ended, by Redis' clock. ``use_until``: seconds of the epoch up to
+    which what was revoked could be used, were the revocation lost; 0 where that is not known.
+    """
+
+    store_id: str
+    number: int
+    moment_ms: int
+    use_until: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +123,23 @@ class Ended:
     """Sessions that this call ended; those that were over before are not among them."""
 
     sids: tuple[str, ...]
+    written: Written
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """One token is refused; ``added`` if it was not before."""
+
+    added: bool
+    written: Written
+
+
+@dataclass(frozen=True, slots=True)
+class Everything:
+    """Nobody from before ``before_ms`` is trusted."""
+
+    before_ms: int
+    written: Written
 
 
 def _policy() -> tuple[str | int | float, ...]:
@@ -107,10 +148,11 @@ def _policy() -> tuple[str | int | float, ...]:
     access = int(longest_access_lifetime())
     longest = int(longest_lifetime())
     lasting = config().strategy == "blacklist"
-    return (keep, access + keep, longest, access, int(lasting), _new_id())
+    return (keep, access + keep, longest, access, int(lasting))
 
 
-def _new_id() -> str:
+def new_id() -> str:
+    """Of a store, or of whoever holds the lock."""
     return secrets.token_urlsafe(12)
 
 
@@ -122,11 +164,21 @@ def _on_user(name: str, user: str, args: Sequence[str | int | float], parse: Cal
         parse=lambda reply: parse(reply[1:]),
         script=_script(name, True),
         logs_for=user,
+        names_store=True,
     )
 
 
+def _revoking(name: str, user: str, args: Sequence[str | int | float], parse: Callable[[Any], T]) -> Command[T]:
+    return replace(_on_user(name, user, args, parse), is_revocation=True)
+
+
+def _written(reply: Sequence[Any]) -> Written:
+    store_id, number, moment_ms, use_until = reply
+    return Written(str(store_id), int(number), int(moment_ms), int(use_until))
+
+
 def _ended(reply: Any) -> Ended:
-    return Ended(tuple(reply[0]))
+    return Ended(tuple(reply[1]), _written(reply[0]))
 
 
 def read_state(claims: Claims) -> Command[UserState]:
@@ -140,20 +192,57 @@ def read_state(claims: Claims) -> Command[UserState]:
 def read_marker() -> Command[Marker | None]:
     """The global record (HMGET); None where the store has none: it is new, or was lost."""
     key = keys.marker_key()
-    return Command((key,), ("HMGET", key, "store_id", "born_ms", "not_before"), _marker)
+    return Command((key,), ("HMGET", key, "store_id", "born_ms", "not_before", "revocations"), _marker)
 
 
-def ensure_marker() -> Command[Marker | None]:
-    """The same, but gives birth to the store where there is no marker."""
-    return Command((keys.marker_key(),), (_new_id(),), _marker, _script("marker", False))
+def prove_marker() -> Command[Marker | None]:
+    """:func:`read_marker`, refused by a server that takes no writes: a replica, or a primary without enough of them."""
+    return Command((keys.marker_key(),), (), _marker, _script("marker", False))
+
+
+def read_field(field: str) -> Command[str | None]:
+    """One field of the marker (HGET)."""
+    return Command((keys.marker_key(),), ("HGET", keys.marker_key(), field), lambda reply: reply)
+
+
+def trust_store(token: str, field: str, *, new_id: str, born_ms: int | None, lost_id: str) -> Command[Marker | None]:
+    """Mark the server of ``field`` as trusted, by whoever holds the lock; None when that is somebody else.
+
+    With a ``new_id`` it becomes a new store, unless its id is another than ``lost_id`` meanwhile.
+    """
+    args = (token, field, new_id, "" if born_ms is None else born_ms, lost_id)
+    script = _script("trust_store", False)
+    return Command((keys.marker_key(), keys.lock_key()), args, lambda r: None if r is None else _marker(r), script)
+
+
+def take_lock(token: str, milliseconds: int) -> Command[bool]:
+    """Whether the lock is ours now (SET NX PX)."""
+    args = ("SET", keys.lock_key(), token, "NX", "PX", milliseconds)
+    return Command((keys.lock_key(),), args, lambda reply: reply is not None and reply is not False)
+
+
+def keep_lock(token: str, milliseconds: int) -> Command[bool]:
+    """Whether it still is; if so, for longer."""
+    return Command((keys.lock_key(),), (token, milliseconds), lambda reply: bool(reply), _script("keep_lock", False))
+
+
+def drop_lock(token: str) -> Command[bool]:
+    """Let go of it, if it still is ours."""
+    return Command((keys.lock_key(),), (token,), lambda reply: bool(reply), _script("drop_lock", False))
+
+
+def read_clock() -> Command[int]:
+    """Redis' own clock (TIME), in milliseconds."""
+    return Command((), ("TIME",), lambda reply: int(reply[0]) * 1000 + int(reply[1]) // 1000)
 
 
 def _marker(reply: Sequence[str | None]) -> Marker | None:
-    """None also for a damaged one: :func:`ensure_marker` mends it."""
-    store_id, born, not_before = reply
-    if store_id is None or not _is_number(born) or not (not_before is None or _is_number(not_before)):
+    """None also for a damaged one: :func:`trust_store` mends it."""
+    store_id, *numbers = reply
+    born, not_before, revocations = numbers
+    if not store_id or born is None or not all(number is None or _is_number(number) for number in numbers):
         return None
-    return Marker(store_id, int(born or 0), int(not_before or 0))
+    return Marker(store_id, int(born), int(not_before or 0), int(revocations or 0))
 
 
 def _is_number(text: str | None) -> bool:
@@ -195,7 +284,7 @@ def open_session(user: str, sid: str, *, lifetime: int, nonce: str, fingerprint:
             raise ValueError("open_session.lua replied with no session")
         return Opened(session, tuple(reply[1]))
 
-    return replace(_on_user("open_session", user, args, parse), needs_marker=True)
+    return _on_user("open_session", user, args, parse)
 
 
 def rotate(
@@ -227,22 +316,28 @@ def rotate(
 
 def end_sessions(user: str, sids: Sequence[str], *, reason: str, unknown_too: bool = False) -> Command[Ended]:
     """End the sessions named. ``unknown_too``: leave a tombstone also where the store knows no such session."""
-    return _on_user("end_session", user, (reason, int(unknown_too), *sids), _ended)
+    return _revoking("end_session", user, (reason, int(unknown_too), *sids), _ended)
 
 
-def end_other_sessions(user: str, sid: str, *, reason: str) -> Command[Ended]:
-    """End all of a user's sessions but ``sid``."""
-    return _on_user("end_other_sessions", user, (reason, sid), _ended)
+def end_other_sessions(user: str, sid: str, *, reason: str, before_ms: int | None = None) -> Command[Ended]:
+    """End all of a user's sessions but ``sid``, or of those opened up to a moment."""
+    before = "" if before_ms is None else before_ms
+    return _revoking("end_other_sessions", user, (reason, sid, before), _ended)
 
 
-def end_all_sessions(user: str, *, reason: str) -> Command[Ended]:
-    """End all of a user's sessions; the user's older tokens without a session are refused too."""
-    return _on_user("end_all_sessions", user, (reason,), _ended)
+def end_all_sessions(user: str, *, reason: str, before_ms: int | None = None) -> Command[Ended]:
+    """End all of a user's sessions; the user's older tokens without a session are refused too.
+
+    ``before_ms``: only those up to that moment, now if None.
+    """
+    return _revoking("end_all_sessions", user, (reason, "" if before_ms is None else before_ms), _ended)
 
 
-def blacklist_token(user: str, jti: str, exp: int, *, reason: str) -> Command[bool]:
-    """Refuse one token until ``exp``. True when it was not listed before."""
-    return _on_user("blacklist_token", user, (jti, exp, reason), lambda reply: bool(reply[0]))
+def blacklist_token(user: str, jti: str, exp: int, *, reason: str) -> Command[Listed]:
+    """Refuse one token until ``exp``."""
+    return _revoking(
+        "blacklist_token", user, (jti, exp, reason), lambda reply: Listed(bool(reply[1]), _written(reply[0]))
+    )
 
 
 def rebind_sessions(user: str, prints: Sequence[tuple[str, str, str]]) -> Command[int]:
@@ -257,18 +352,25 @@ def prune(user_key: str, *, dry_run: bool) -> Command[tuple[int, int]]:
         args=(*_policy(), int(dry_run)),
         parse=lambda reply: (int(reply[1]), int(reply[2])),
         script=_script("prune", True),
+        names_store=True,
     )
 
 
-def revoke_everything(before_ms: int | None, *, reason: str) -> Command[int]:
-    """Trust nobody from before a moment, now if None. The moment in force afterwards, in milliseconds."""
-    args = (_new_id(), _policy()[1], "" if before_ms is None else before_ms, reason)
-    return Command((keys.log_key(), keys.marker_key()), args, int, _script("revoke_everything", False))
+def revoke_everything(before_ms: int | None, *, reason: str) -> Command[Everything]:
+    """Trust nobody from before a moment, now if None; and the moment in force afterwards."""
+    args = (_policy()[1], "" if before_ms is None else before_ms, reason)
+    return Command(
+        keys=(keys.log_key(), keys.marker_key()),
+        args=args,
+        parse=lambda reply: Everything(int(reply[2]), _written(reply[1])),
+        script=_script("revoke_everything", False),
+        names_store=True,
+        is_revocation=True,
+    )
 
 
 def append_log(user: str, revocations: Sequence[Sequence[str]]) -> Command[int]:
     """In Cluster, where the log is in another slot: write a script's revocations to it."""
     flat = [part for revocation in revocations for part in revocation]
-    tag = keys.user_key(user)[len(config().key_prefix) + 1 : -1]
-    args = (_new_id(), _policy()[1], tag, *flat)
+    args = (_policy()[1], keys.user_tag(user), *flat)
     return Command((keys.log_key(), keys.marker_key()), args, int, _script("append_log", False))

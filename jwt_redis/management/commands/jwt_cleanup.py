@@ -9,8 +9,9 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from jwt_redis import keys
 from jwt_redis.management.base import ProgressLine, redis_needed
+from jwt_redis.operations import Done, Operation, run
 from jwt_redis.store import commands
-from jwt_redis.store.client import execute, key_count, user_keys
+from jwt_redis.store.client import key_count, user_keys
 
 
 class Command(BaseCommand):
@@ -38,7 +39,7 @@ class Command(BaseCommand):
             for batch in user_keys(keys.user_pattern(), options["batch"]):
                 # SCAN may name a key twice, and a user has two.
                 for user_key in {owner for key in batch if (owner := keys.user_key_of(key)) is not None}:
-                    dropped, orphans = execute(commands.prune(user_key, dry_run=dry_run))
+                    dropped, orphans = run(Operation((commands.prune(user_key, dry_run=dry_run),), Done))
                     users += bool(dropped or orphans)
                     fields += dropped
                     devices += orphans

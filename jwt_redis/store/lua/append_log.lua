@@ -1,14 +1,11 @@
 -- In Cluster: the log entries of a script that ran in the user's slot. KEYS: log, marker.
--- ARGV: an id for a new store, the log's horizon in seconds, the user, then kind, id, until, reason of each entry.
+-- ARGV: the log's horizon in seconds, the user, then kind, id, until, reason of each entry.
 local time = redis.call('TIME')
 local now_ms = time[1] * 1000 + math.floor(time[2] / 1000)
-if redis.call('HSETNX', KEYS[2], 'store_id', ARGV[1]) == 1 then
-  redis.call('HSET', KEYS[2], 'born_ms', string.format('%.0f', now_ms))
-end
-local oldest = string.format('%.0f', now_ms - tonumber(ARGV[2]) * 1000)
-for i = 4, #ARGV, 4 do
+local oldest = string.format('%.0f', now_ms - tonumber(ARGV[1]) * 1000)
+for i = 3, #ARGV, 4 do
   local number = redis.call('HINCRBY', KEYS[2], 'revocations', 1)
   redis.call('XADD', KEYS[1], 'MINID', '~', oldest, '*', 'number', number,
-    'kind', ARGV[i], 'user', ARGV[3], 'id', ARGV[i + 1], 'until', ARGV[i + 2], 'reason', ARGV[i + 3])
+    'kind', ARGV[i], 'user', ARGV[2], 'id', ARGV[i + 1], 'until', ARGV[i + 2], 'reason', ARGV[i + 3])
 end
 return #ARGV

@@ -10,4 +10,5 @@ if not listed[jti] and exp + KEEP > NOW then
   added = 1
 end
 settle()
-return reply(added)
+use_until = exp
+return reply_written(NOW_MS, added)

@@ -2,23 +2,22 @@
 -- KEYS: user hash, devices hash, and on a single node the log and the marker (in Cluster they live in another
 -- slot: the caller appends what this returns).
 local USER, DEVICES, LOG, MARKER = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
--- ARGV: seconds to keep a field past its end, seconds a log entry is of use, seconds a user's not-before is of
--- use, the longest access lifetime, "1" if a tombstone must outlive every access token, an id for a new store.
-local KEEP, HORIZON, NOT_BEFORE_LIFE, ACCESS_LIFE = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
-local LASTING, NEW_STORE_ID = ARGV[5] == '1', ARGV[6]
+-- ARGV: the id of the store that is trusted ("" to take any), seconds to keep a field past its end, seconds a log entry is of use, seconds a user's not-before is of
+-- use, the longest access lifetime, "1" if a tombstone must outlive every access token.
+local KEEP, HORIZON, NOT_BEFORE_LIFE, ACCESS_LIFE = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
+local LASTING = ARGV[6] == '1'
 local FIRST = 7
+
+-- An emptied store is given birth to before anything is written to it: what is older than that is not trusted.
+if MARKER and ARGV[1] ~= '' and redis.call('HGET', MARKER, 'store_id') ~= ARGV[1] then
+  return redis.error_reply('UNTRUSTED this is another store than the one that was trusted')
+end
 
 local time = redis.call('TIME')
 local NOW = tonumber(time[1])
 local NOW_MS = NOW * 1000 + math.floor(tonumber(time[2]) / 1000)
 
 local function int(number) return string.format('%.0f', number) end
-
-local function ensure_marker()
-  if MARKER and redis.call('HSETNX', MARKER, 'store_id', NEW_STORE_ID) == 1 then
-    redis.call('HSET', MARKER, 'born_ms', int(NOW_MS))
-  end
-end
 
 -- Sessions -----------------------------------------------------------------------------------------------------
 
@@ -135,6 +134,9 @@ end
 
 -- Revocations --------------------------------------------------------------------------------------------------
 
+-- The latest moment at which anything that was revoked here could still be used, were it alive again.
+local use_until = 0
+
 local function revoked(kind, id, good_until, why)
   revocations[#revocations + 1] = { kind, id, int(good_until), why }
 end
@@ -144,6 +146,7 @@ local function end_session(sid, why)
   local s = sessions[sid]
   if s and s.ended_until then return false end
   local ended_until = NOW + ACCESS_LIFE
+  if s then use_until = math.max(use_until, s.expires_at) end
   if LASTING and s then ended_until = math.max(ended_until, s.expires_at) end
   local text = 'ended.' .. int(ended_until) .. '.' .. why
   sessions[sid] = { ended_until = ended_until, why = why, text = text }
@@ -151,6 +154,18 @@ local function end_session(sid, why)
   forget_devices({ sid })
   revoked('session', sid, ended_until, why)
   return true
+end
+
+-- Ends what was opened up to a moment ("" is now), but for one. Which those were, and the moment.
+local function end_sessions_before(before, kept, why)
+  before = tonumber(before) or NOW_MS
+  local ended = {}
+  for sid, s in pairs(sessions) do
+    if sid ~= kept and not s.ended_until and s.opened_ms <= before then ended[#ended + 1] = sid end
+  end
+  table.sort(ended)
+  for _, sid in ipairs(ended) do end_session(sid, why) end
+  return ended, before
 end
 
 -- Numbered without gaps, so that a follower sees when it has missed one.
@@ -163,9 +178,14 @@ local function append(marker, log, user)
 end
 
 local function reply(...)
-  if LOG and #revocations > 0 then
-    ensure_marker()
-    append(MARKER, LOG, string.match(USER, '{(.-)}'))
-  end
+  if LOG and #revocations > 0 then append(MARKER, LOG, string.match(USER, '{(.-)}')) end
   return { revocations, ... }
+end
+
+-- For the journal: of which store, and after how many of its revocations; the moment; for how long it matters.
+local function reply_written(moment_ms, ...)
+  local answer = reply(0, ...)
+  local stamp = MARKER and redis.call('HMGET', MARKER, 'store_id', 'revocations') or { false, false }
+  answer[2] = { stamp[1] or '', stamp[2] or '0', int(moment_ms), int(use_until) }
+  return answer
 end

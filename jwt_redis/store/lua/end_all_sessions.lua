@@ -1,14 +1,11 @@
--- Ends all of a user's sessions, and refuses every token of the user's from before now that has no session.
-local why = ARGV[FIRST]
+-- Ends all of a user's sessions, and refuses every token of the user's that has no session, up to a moment.
+local why, before = unpack(ARGV, FIRST)
 load()
-local ended = {}
-for sid, s in pairs(sessions) do
-  if not s.ended_until then ended[#ended + 1] = sid end
+local ended, moment_ms = end_sessions_before(before, nil, why)
+if moment_ms > (not_before_ms or 0) then
+  not_before_ms = moment_ms
+  redis.call('HSET', USER, 'not_before', int(moment_ms))
+  revoked('user', '', NOW + NOT_BEFORE_LIFE, why)
 end
-table.sort(ended)
-for _, sid in ipairs(ended) do end_session(sid, why) end
-not_before_ms = NOW_MS
-redis.call('HSET', USER, 'not_before', int(NOW_MS))
-revoked('user', '', NOW + NOT_BEFORE_LIFE, why)
 settle()
-return reply(ended)
+return reply_written(moment_ms, ended)

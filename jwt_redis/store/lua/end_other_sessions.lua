@@ -1,11 +1,6 @@
--- Ends all of a user's sessions but one.
-local why, kept = ARGV[FIRST], ARGV[FIRST + 1]
+-- Ends all of a user's sessions but one, up to a moment.
+local why, kept, before = unpack(ARGV, FIRST)
 load()
-local ended = {}
-for sid, s in pairs(sessions) do
-  if sid ~= kept and not s.ended_until then ended[#ended + 1] = sid end
-end
-table.sort(ended)
-for _, sid in ipairs(ended) do end_session(sid, why) end
+local ended, moment_ms = end_sessions_before(before, kept, why)
 settle()
-return reply(ended)
+return reply_written(moment_ms, ended)

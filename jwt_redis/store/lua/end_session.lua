@@ -9,4 +9,4 @@ for i = FIRST + 2, #ARGV do
   end
 end
 settle()
-return reply(ended)
+return reply_written(NOW_MS, ended)

@@ -1,7 +1,6 @@
 -- A sign-in: the session's record, its device, and the oldest sessions ended where there are too many.
 local sid, lifetime, max_age, max_sessions, nonce, fingerprint, device = unpack(ARGV, FIRST)
 load()
-ensure_marker()
 local s = live(sid)
 if not (s and s.nonce == nonce) then -- else a resend whose reply was lost
   local expires_at = NOW + math.min(tonumber(lifetime), tonumber(max_age))

@@ -1,0 +1,231 @@
+"""The durable record of revocations in the Django database.
+
+A row is written before Redis is told, so that nothing that was acknowledged is in Redis alone. A row that Redis does
+not have yet is *pending*. Here is only the table; recovery.py brings rows into Redis.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import secrets
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from django.conf import settings
+from django.db import router, transaction
+from django.db.models import F, Min, Q, QuerySet, Value
+from django.db.models.functions import Coalesce, Greatest, Now
+from django.utils import timezone
+
+from jwt_redis.conf import config, leeway_seconds, longest_session
+from jwt_redis.keys import user_tag
+from jwt_redis.models import Revocation
+from jwt_redis.store.commands import MARGIN, Written
+
+__all__ = [
+    "Entry",
+    "acting_as",
+    "begin",
+    "database",
+    "expired",
+    "history",
+    "is_in_transaction",
+    "is_on",
+    "mark_applied",
+    "mark_replayed",
+    "missing_from",
+    "note_birth",
+    "on_commit",
+    "origin_ms",
+    "pending",
+    "rows",
+    "seconds_since",
+]
+
+Kind = Revocation.Kind
+_actor: ContextVar[str] = ContextVar("jwt_redis_actor", default="")
+_ACTOR_LENGTH = 150
+# The year 9999, which is as far as databases and datetime go.
+_LATEST = 253370764800
+# Clocks and time zones (USE_TZ=False) may differ; a row too many that is applied again changes nothing.
+_CLOCKS = timedelta(days=1)
+
+
+def is_on() -> bool:
+    """Is there a journal (``JWT_REDIS["JOURNAL"]``)?"""
+    return config().journal
+
+
+def database() -> str:
+    """The alias of the database that it is in."""
+    return router.db_for_write(Revocation)
+
+
+@contextlib.contextmanager
+def acting_as(actor: object) -> Iterator[None]:
+    """What is revoked within was revoked by ``actor``: a user, or a text."""
+    token = _actor.set(str(actor)[:_ACTOR_LENGTH])
+    try:
+        yield
+    finally:
+        _actor.reset(token)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A revocation that is about to happen. ``user`` as from :func:`jwt_redis.keys.user_id`.
+
+    ``until``: seconds of the epoch for which it matters, where that is known. ``moment_ms``: up to which moment, by
+    Redis' clock; now if None. ``key``: told by what is revoked, where doing it twice is doing it once.
+    ``is_written``: the row is there already.
+    """
+
+    kind: str
+    user: str = ""
+    target: str = ""
+    reason: str = ""
+    until: int | None = None
+    moment_ms: int | None = None
+    key: str = field(default_factory=lambda: secrets.token_hex(32))
+    is_written: bool = False
+
+    @classmethod
+    def of_session(cls, user: str, sid: str, reason: str) -> Entry:
+        """One session."""
+        return cls(Kind.SESSION, user, sid, reason, key=_key(Kind.SESSION, user, sid))
+
+    @classmethod
+    def of_token(cls, user: str, jti: str, exp: int, reason: str) -> Entry:
+        """One token, which expires at ``exp``."""
+        return cls(Kind.TOKEN, user, jti, reason, until=exp, key=_key(Kind.TOKEN, user, jti, str(exp)))
+
+
+def _key(*parts: str) -> str:
+    return hashlib.sha256("\0".join(parts).encode(errors="surrogatepass")).hexdigest()
+
+
+def _moment(seconds: float) -> datetime:
+    # A token's exp may lie beyond the calendar, or near enough to its end for a time zone to overstep it.
+    moment = datetime.fromtimestamp(min(seconds, _LATEST), tz=UTC)
+    return moment if settings.USE_TZ else timezone.make_naive(moment)
+
+
+def begin(entries: Sequence[Entry]) -> tuple[str, ...]:
+    """Write pending rows, in the transaction that there is. Their keys."""
+    longest = _moment(time.time() + longest_session() + leeway_seconds() + MARGIN)
+    made = [
+        Revocation(
+            key=entry.key,
+            kind=entry.kind,
+            user=user_tag(entry.user) if entry.user else "",
+            target=entry.target,
+            reason=entry.reason,
+            actor=_actor.get(),
+            until=longest if entry.until is None else _moment(entry.until),
+            moment_ms=entry.moment_ms,
+        )
+        for entry in entries
+    ]
+    Revocation.objects.using(database()).bulk_create(made, ignore_conflicts=True)
+    return tuple(entry.key for entry in entries)
+
+
+def mark_applied(keys: Sequence[str], written: Written | None, *, is_final: bool = True) -> None:
+    """Redis has them. ``is_final=False``: the transaction that they are part of is still open."""
+    changes: dict[str, Any] = {"applied_at": Now()} if is_final else {}
+    if written is not None:
+        moment = Greatest(Coalesce(F("moment_ms"), Value(0)), Value(written.moment_ms))
+        changes |= {"store_id": written.store_id, "number": written.number, "moment_ms": moment}
+        if written.use_until:
+            changes["until"] = _moment(written.use_until + leeway_seconds() + MARGIN)
+    if changes:
+        Revocation.objects.using(database()).filter(key__in=keys).update(**changes)
+
+
+def mark_replayed(found: Sequence[Revocation], written: Written) -> None:
+    """Rows that Redis has had before and has again, the last of them at ``written``."""
+    changes = {"applied_at": Now(), "store_id": written.store_id, "number": written.number}
+    Revocation.objects.using(database()).filter(pk__in=[row.pk for row in found]).update(**changes)
+
+
+def is_in_transaction() -> bool:
+    """Would what is written now be undone by a rollback?"""
+    return bool(transaction.get_connection(database()).in_atomic_block)
+
+
+def on_commit(work: Callable[[], object]) -> None:
+    """Have ``work`` done after the transaction, if there is one."""
+    if is_in_transaction():
+        transaction.on_commit(work, using=database())
+
+
+def rows(keys: Sequence[str]) -> list[Revocation]:
+    """Those that were begun under these keys."""
+    return list(_timed().filter(key__in=keys).order_by("id"))
+
+
+def pending(after: int, limit: int) -> list[Revocation]:
+    """Rows that Redis does not have, oldest first, from behind the id ``after``."""
+    return list(_timed().filter(applied_at=None, id__gt=after).order_by("id")[:limit])
+
+
+def missing_from(store_id: str, number: int, born_ms: int | None, after: int, limit: int) -> list[Revocation]:
+    """Rows that are still of use and that a store which stands behind its ``number``-th revocation may lack.
+
+    ``born_ms``: rows from before that moment do not matter; None if all do.
+    """
+    missing = Q(applied_at=None) | Q(store_id=store_id, number__gt=number)
+    elsewhere = ~Q(store_id=store_id)
+    if born_ms is not None:
+        elsewhere &= Q(created_at__gt=_moment(born_ms / 1000) - _CLOCKS)
+    found = (
+        _timed().exclude(kind=Kind.STORE).filter(missing | elsewhere, until__gt=timezone.now() - _CLOCKS, id__gt=after)
+    )
+    return list(found.order_by("id")[:limit])
+
+
+def note_birth(store_id: str, born_ms: int) -> None:
+    """A store was born; every revocation since is in the journal."""
+    row = Revocation(
+        key=_key(Kind.STORE, store_id),
+        kind=Kind.STORE,
+        target=store_id,
+        store_id=store_id,
+        moment_ms=born_ms,
+        until=_moment(_LATEST),
+        applied_at=timezone.now(),
+    )
+    Revocation.objects.using(database()).bulk_create([row], ignore_conflicts=True)
+
+
+def origin_ms() -> int | None:
+    """Since when the journal knows of every revocation, by Redis' clock; None if that is not known."""
+    births = Revocation.objects.using(database()).filter(kind=Kind.STORE)
+    moment: int | None = births.aggregate(first=Min("moment_ms"))["first"]
+    return moment
+
+
+def _timed() -> QuerySet[Revocation]:
+    # The database's own now beside its own created_at.
+    return Revocation.objects.using(database()).annotate(read_at=Now())
+
+
+def seconds_since(row: Revocation) -> float:
+    """How long ago a row was written when it was read, by the database's clock alone."""
+    read_at: datetime = row.read_at  # type: ignore[attr-defined]
+    return (read_at - row.created_at).total_seconds()
+
+
+def expired() -> QuerySet[Revocation]:
+    """Rows that are of no use any more."""
+    return Revocation.objects.using(database()).filter(until__lte=timezone.now() - _CLOCKS).exclude(applied_at=None)
+
+
+def history(user: str) -> QuerySet[Revocation]:
+    """A user's rows, the newest first."""
+    return Revocation.objects.using(database()).filter(user=user_tag(user)).order_by("-id")

@@ -1,0 +1,76 @@
+"""What surrounds a revocation: into the journal before Redis is told, and marked there when it has been."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+from django.db import Error as DatabaseError
+
+from jwt_redis import journal, recovery
+from jwt_redis.exceptions import RevocationUnavailable
+from jwt_redis.journal import Entry
+from jwt_redis.store.gate import UntrustedStore
+
+__all__ = ["begin", "end"]
+
+logger = logging.getLogger(__name__)
+
+
+def begin(entries: Sequence[Entry]) -> Exception | None:
+    """Write the rows. A database that fails is no reason not to tell Redis: its error is for :func:`end`."""
+    new = [entry for entry in entries if not entry.is_written]
+    if not new or not journal.is_on():
+        return None
+    try:
+        keys = journal.begin(new)
+        # Within a transaction: once more on commit, for until then nobody else could have applied the rows.
+        journal.on_commit(lambda: _again(keys))
+    except DatabaseError as error:
+        logger.error(
+            "The journal cannot be written: %s: %s (was `manage.py migrate jwt_redis` run?)",
+            type(error).__name__,
+            error,
+            extra={"event": "journal_unavailable"},
+        )
+        return error
+    return None
+
+
+def end(entries: Sequence[Entry], result: Any, error: Exception | None) -> None:
+    """Redis was told. ``result`` is what it said, ``error`` what :func:`begin` met.
+
+    :raises RevocationUnavailable: when the journal could not be written: Redis knows, but may forget.
+    """
+    if not journal.is_on():
+        return
+    if error is not None:
+        raise RevocationUnavailable from error
+    keys = tuple(entry.key for entry in entries)
+    try:
+        is_final = not journal.is_in_transaction()
+        journal.mark_applied(keys, result.written, is_final=is_final)
+    except DatabaseError as failed:
+        # The rows are there, and pending: applying them once more changes nothing.
+        logger.error("The journal cannot be written: %s", failed, extra={"event": "journal_unavailable"})
+        return
+    if is_final:
+        _look_after_others()
+
+
+def _again(keys: tuple[str, ...]) -> None:
+    """After the commit. It cannot fail any more: what does not reach Redis now stays pending."""
+    try:
+        recovery.trusted(lambda: recovery.apply_rows(keys))
+    except (RevocationUnavailable, DatabaseError) as error:
+        recovery.note_failure()
+        logger.warning("A revocation stays pending: %s", error, extra={"event": "revocation_pending"})
+
+
+def _look_after_others() -> None:
+    try:
+        recovery.sweep_now_and_then()
+    except (RevocationUnavailable, UntrustedStore) as error:
+        # This revocation is done; the next one looks again.
+        logger.info("Pending revocations were not looked for: %s", error)

@@ -1,0 +1,61 @@
+"""The journal's table: what was revoked, kept where a lost Redis cannot take it along."""
+
+from __future__ import annotations
+
+from django.db import models
+from django.db.models.functions import Now
+from django.utils.translation import gettext_lazy as _
+
+__all__ = ["Revocation"]
+
+
+class Revocation(models.Model):
+    """One revocation. Written before Redis is told; ``applied_at`` is when Redis had it."""
+
+    class Kind(models.TextChoices):
+        """What was revoked."""
+
+        TOKEN = "token", _("one token")
+        SESSION = "session", _("one session")
+        OTHERS = "others", _("all sessions but one")
+        USER = "user", _("all of a user's sessions")
+        ALL = "all", _("everything")
+        # No revocation, but the moment from which on the journal knows of all of them.
+        STORE = "store", _("a new store")
+
+    # One row for a token or a session, however often it is revoked.
+    key = models.CharField(max_length=64, unique=True, editable=False)
+    kind = models.CharField(_("what"), max_length=10, choices=Kind)
+    user = models.CharField(
+        _("user"), max_length=96, blank=True, help_text=_("The user-id claim, percent-encoded as in Redis' keys.")
+    )
+    target = models.CharField(
+        _("target"),
+        max_length=255,
+        blank=True,
+        help_text=_("A token's jti, a session's sid, or that of the one kept."),
+    )
+    reason = models.CharField(_("why"), max_length=40)
+    actor = models.CharField(_("by whom"), max_length=150, blank=True)
+    # The database's clock: those of the application servers differ.
+    created_at = models.DateTimeField(_("when"), db_default=Now())
+    until = models.DateTimeField(_("of use until"))
+    # Redis' clock: what was opened up to then is ended. None until Redis has said when that was.
+    moment_ms = models.BigIntegerField(null=True, blank=True, editable=False)
+    applied_at = models.DateTimeField(_("in Redis since"), null=True, blank=True)
+    # Behind which of which store's revocations it stands.
+    store_id = models.CharField(max_length=32, blank=True, editable=False)
+    number = models.BigIntegerField(default=0, editable=False)
+
+    class Meta:
+        verbose_name = _("revocation")
+        verbose_name_plural = _("revocations")
+        indexes = [
+            models.Index(fields=["user", "-id"], name="jwt_redis_by_user"),
+            models.Index(fields=["until"], name="jwt_redis_by_until"),
+            models.Index(fields=["store_id", "number"], name="jwt_redis_by_number"),
+            models.Index(fields=["applied_at", "id"], name="jwt_redis_by_applied"),
+        ]
+
+    def __str__(self) -> str:
+        return " ".join(part for part in (self.kind, self.user, self.target) if part)

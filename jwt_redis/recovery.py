@@ -1,0 +1,310 @@
+"""What the journal knows and Redis does not is brought into Redis, before anybody is told that a token is good.
+
+Two occasions. A *store* that this process does not trust yet: a server that was restarted, promoted, emptied, or set
+back; :func:`establish` applies what it may lack. And *pending* rows: revocations that were journalled while Redis
+could not be reached; :func:`sweep` applies those.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Any, Final, TypeVar
+
+from asgiref.sync import sync_to_async
+from django.core.signals import setting_changed
+from django.db import Error as DatabaseError
+
+from jwt_redis import journal
+from jwt_redis.conf import config
+from jwt_redis.exceptions import RevocationUnavailable
+from jwt_redis.keys import SEEN, TRUSTED, UserTag
+from jwt_redis.models import Revocation
+from jwt_redis.records import Marker
+from jwt_redis.store import client, commands, gate, markers
+from jwt_redis.store.commands import Command, Written
+
+__all__ = [
+    "apply_rows",
+    "atrusted",
+    "establish",
+    "is_due",
+    "note_failure",
+    "sweep",
+    "sweep_now_and_then",
+    "trusted",
+]
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+Send = Callable[[Command[Any]], Any]
+Kind = Revocation.Kind
+
+BATCH: Final = 500
+# Milliseconds after which the lock of a process that died is free again. It is renewed with each batch.
+LOCK_MS: Final = 5000
+# Seconds that a request waits for whoever is at it already; then it is answered with 503.
+PATIENCE: Final = 0.5
+# Seconds between two looks at what others have left pending, where a process revokes anyway.
+SWEEP_EVERY: Final = 5.0
+
+# A store may be lost again while it is mended; more often than this is for the next request.
+_TRIES: Final = 3
+
+_lock = threading.Lock()
+# This process has failed to reach Redis: others may have, too, and have left rows.
+_has_failed = False
+_next_sweep = 0.0
+
+
+def note_failure() -> None:
+    """Redis could not be reached. Before the next answer the journal is looked at."""
+    global _has_failed
+    _has_failed = True
+
+
+def is_due() -> bool:
+    """Is there reason to look for pending rows before anything is answered?"""
+    return _has_failed and config().journal
+
+
+def _reset(**kwargs: Any) -> None:
+    global _has_failed, _next_sweep
+    if kwargs.get("setting") in ("JWT_REDIS", "CACHES"):
+        _has_failed = False
+        _next_sweep = 0.0
+
+
+setting_changed.connect(_reset, dispatch_uid="jwt_redis.recovery.reset")
+
+
+# Rows into Redis --------------------------------------------------------------------------------------------------
+
+
+def _command(row: Revocation, now_ms: int) -> Command[Any]:
+    """What tells Redis of a row. ``now_ms``: Redis' clock when the row was read."""
+    user = UserTag(row.user)
+    # Only differences are taken of the database's clock.
+    moment_ms = row.moment_ms if row.moment_ms is not None else now_ms - int(journal.seconds_since(row) * 1000)
+    if row.kind == Kind.TOKEN:
+        return commands.blacklist_token(user, row.target, int(row.until.timestamp()), reason=row.reason)
+    if row.kind == Kind.SESSION:
+        lasting = config().strategy == "blacklist"
+        return commands.end_sessions(user, (row.target,), reason=row.reason, unknown_too=lasting)
+    if row.kind == Kind.OTHERS:
+        return commands.end_other_sessions(user, row.target, reason=row.reason, before_ms=moment_ms)
+    if row.kind == Kind.USER:
+        return commands.end_all_sessions(user, reason=row.reason, before_ms=moment_ms)
+    return commands.revoke_everything(moment_ms, reason=row.reason)
+
+
+def _apply(found: list[Revocation], send: Send) -> None:
+    """Each row's own command; the rows are marked with what the store said to it."""
+    if not found:
+        return
+    now_ms = send(commands.read_clock())
+    again: list[Revocation] = []
+    written: Written | None = None
+    for row in found:
+        written = send(_command(row, now_ms)).written
+        if row.moment_ms is None:
+            journal.mark_applied((row.key,), written)
+            logger.warning("Applied from the journal: %s", row, extra={"event": "revocation_applied"})
+        else:
+            again.append(row)
+    if written is not None and again:
+        journal.mark_replayed(again, written)
+
+
+def apply_rows(keys: tuple[str, ...]) -> None:
+    """Once more, after the transaction that wrote the rows.
+
+    :raises RevocationUnavailable: when Redis does not answer; the rows stay pending.
+    """
+    _apply(journal.rows(keys), client.execute)
+
+
+def sweep() -> int:
+    """Apply all pending rows. How many there were.
+
+    :raises RevocationUnavailable: when Redis or the database does not answer; what is not applied stays pending.
+    """
+    global _has_failed, _next_sweep
+    if client.is_known_dead():
+        raise RevocationUnavailable
+    if not _lock.acquire(timeout=PATIENCE):
+        raise RevocationUnavailable
+    try:
+        # Rows are looked for after Redis has answered: what others could not write before that is there by now.
+        client.execute(commands.read_clock())
+        count = 0
+        for found in _batches(journal.pending):
+            _apply(found, client.execute)
+            count += len(found)
+        _has_failed = False
+        _next_sweep = time.monotonic() + SWEEP_EVERY
+        return count
+    except DatabaseError as error:
+        raise _journal_failed(error) from error
+    finally:
+        _lock.release()
+
+
+def sweep_now_and_then() -> None:
+    """:func:`sweep`, at most every few seconds: for a process that revokes anyway."""
+    if time.monotonic() >= _next_sweep:
+        sweep()
+
+
+def _batches(read: Callable[[int, int], list[Revocation]]) -> Iterator[list[Revocation]]:
+    after = 0
+    while found := read(after, BATCH):
+        yield found
+        after = found[-1].pk
+
+
+def _journal_failed(error: Exception) -> RevocationUnavailable:
+    logger.error(
+        "The journal cannot be read or written: %s: %s (was `manage.py migrate jwt_redis` run?)",
+        type(error).__name__,
+        error,
+        extra={"event": "journal_unavailable"},
+    )
+    return RevocationUnavailable()
+
+
+# Stores -----------------------------------------------------------------------------------------------------------
+
+
+def establish() -> None:
+    """Come to trust the store: apply what it may lack, or give birth to it anew.
+
+    One process does so, under a lock in Redis; the others wait a moment, and answer 503 if that is not enough.
+
+    :raises RevocationUnavailable: when it is not done yet, or Redis or the database does not answer.
+    """
+    if not _lock.acquire(timeout=PATIENCE):
+        raise RevocationUnavailable
+    try:
+        with client.link() as link:
+            _establish(link)
+    except DatabaseError as error:
+        raise _journal_failed(error) from error
+    finally:
+        _lock.release()
+
+
+def _establish(link: client.Link) -> None:
+    deadline = time.monotonic() + PATIENCE
+    token = commands.new_id()
+    while True:
+        servers = frozenset(server.identity for server in link.servers())
+        marker: Marker | None = link(commands.prove_marker())
+        # Asked before: what another thread sees meanwhile is no sign of a rollback.
+        if marker is not None and not markers.is_rolled_back(marker) and _are_trusted(link, servers):
+            break
+        if link(commands.take_lock(token, LOCK_MS)):
+            try:
+                marker = _mend(link, token, servers, marker)
+            finally:
+                link(commands.drop_lock(token))
+            break
+        if time.monotonic() > deadline:
+            raise RevocationUnavailable
+        time.sleep(0.02)
+    gate.trust(servers)
+    markers.trust(marker)
+
+
+def _field(identity: str) -> str:
+    return (TRUSTED if config().journal else SEEN) + identity
+
+
+def _are_trusted(link: client.Link, servers: frozenset[str]) -> bool:
+    return all(link(commands.read_field(_field(identity))) for identity in servers)
+
+
+def _mend(link: client.Link, token: str, servers: frozenset[str], found: Marker | None) -> Marker:
+    is_lost = found is None or (markers.is_rolled_back(found) and not config().journal)
+    born_ms: int | None = None
+    count = 0
+    if config().journal and (found is not None or config().strategy == "blacklist"):
+        count = _replay(link, token, found)
+        # The journal knows of every revocation since its first row: nobody need be refused for being older than
+        # the store that was lost. Under the whitelist the sessions are lost with it.
+        born_ms = journal.origin_ms() if found is None and config().strategy == "blacklist" else None
+    lost_id = found.store_id if found is not None else ""
+    marker: Marker | None = None
+    for identity in servers:
+        marker = link(
+            commands.trust_store(
+                token,
+                _field(identity),
+                new_id=commands.new_id() if is_lost and marker is None else "",
+                born_ms=born_ms,
+                lost_id=lost_id,
+            )
+        )
+        if marker is None:
+            # Whoever has the lock now begins anew.
+            raise RevocationUnavailable
+    assert marker is not None  # noqa: S101 - there is a primary, or link.servers() has raised
+    if is_lost and config().journal and config().strategy == "blacklist":
+        journal.note_birth(marker.store_id, marker.born_ms)
+    level = logging.WARNING if found is None or count else logging.INFO
+    logger.log(
+        level,
+        "%s Redis store %s; %s revocations were applied again.",
+        "A new" if is_lost else "A restarted or promoted",
+        marker.store_id,
+        count,
+        extra={"event": "store_established"},
+    )
+    return marker
+
+
+def _replay(link: client.Link, token: str, found: Marker | None) -> int:
+    """Apply what the store may lack, batch by batch, while the lock is ours."""
+    store_id, number, born_ms = "", 0, None
+    if found is not None and not link.is_cluster:
+        # The store is a beginning of its history: it lacks what came behind its last number. In Cluster the number
+        # is kept in another slot than the users, so there all rows count.
+        store_id, number = found.store_id, found.revocations
+        born_ms = found.born_ms if config().strategy == "whitelist" else None
+    count = 0
+    for rows in _batches(lambda after, limit: journal.missing_from(store_id, number, born_ms, after, limit)):
+        if not link(commands.keep_lock(token, LOCK_MS)):
+            raise RevocationUnavailable
+        _apply(rows, link)
+        count += len(rows)
+    return count
+
+
+def trusted(work: Callable[[], T]) -> T:
+    """Do ``work`` on a store that is trusted, after whatever the journal has for it.
+
+    :raises RevocationUnavailable: when that cannot be now.
+    """
+    for _ in range(_TRIES):
+        try:
+            if is_due():
+                sweep()
+            return work()
+        except gate.UntrustedStore:
+            establish()
+    raise RevocationUnavailable
+
+
+async def atrusted(work: Callable[[], Awaitable[T]]) -> T:
+    """:func:`trusted` for async work."""
+    for _ in range(_TRIES):
+        try:
+            if is_due():
+                await sync_to_async(sweep)()
+            return await work()
+        except gate.UntrustedStore:
+            await sync_to_async(establish)()
+    raise RevocationUnavailable

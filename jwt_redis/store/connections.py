@@ -1,0 +1,120 @@
+"""The clients: built from the django-redis alias, with a pool of their own, on the primary.
+
+django-redis shares its pools between aliases of one URL, whatever their options, and sets no time limit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, cast
+from urllib.parse import urlparse
+
+import redis
+import redis.asyncio
+from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
+from django_redis.pool import SentinelConnectionFactory, get_connection_factory
+from redis.asyncio.retry import Retry as AsyncRetry
+from redis.asyncio.sentinel import Sentinel as AsyncSentinel
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from jwt_redis.conf import config
+from jwt_redis.store import gate
+
+__all__ = ["aconnect", "connect", "server_location"]
+
+# Seconds. Together they are the longest that a request waits for a server that does not answer.
+CONNECT_TIMEOUT = 0.25
+REPLY_TIMEOUT = 0.25
+
+
+def server_location(alias: str | None = None) -> tuple[str, dict[str, Any]]:
+    """The primary's URL and the ``OPTIONS`` of a django-redis alias, ``JWT_REDIS["ALIAS"]`` by default.
+
+    :raises ImproperlyConfigured: when there is no such alias, or when it is not a django-redis one.
+    """
+    alias = alias or config().alias
+    params: Any = settings.CACHES.get(alias)
+    if params is None:
+        raise ImproperlyConfigured(f"JWT_REDIS: ALIAS: there is no {alias!r} in CACHES.")
+    location = params.get("LOCATION", "")
+    if isinstance(location, str):
+        location = location.split(",")
+    # The first is the primary; what follows are replicas, and a replica may not know of a revocation yet.
+    url = location[0] if location else ""
+    if not str(params.get("BACKEND", "")).startswith("django_redis.") or not url:
+        raise ImproperlyConfigured(f"JWT_REDIS: ALIAS: CACHES[{alias!r}] is not a django-redis cache with a LOCATION.")
+    return str(url), dict(params.get("OPTIONS", {}))
+
+
+def _limits(options: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        **options.get("CONNECTION_POOL_KWARGS", {}),
+        "socket_timeout": options.get("SOCKET_TIMEOUT", REPLY_TIMEOUT),
+        "socket_connect_timeout": options.get("SOCKET_CONNECT_TIMEOUT", CONNECT_TIMEOUT),
+        "decode_responses": True,
+        # A damaged value is to be found damaged by us, not to break the reply.
+        "encoding_errors": "replace",
+    }
+
+
+def connect(*, gated: bool = True) -> redis.Redis:
+    """A new sync client. Without the gate it also talks to a server that is not trusted yet: only to mend it."""
+    if factory := config().client_factory:
+        made = cast("redis.Redis", factory(asynchronous=False))
+        if gated:
+            _guard(made)
+        return made
+    url, options = server_location()
+    # Retries are ours and few: see client._may_resend.
+    options["CONNECTION_POOL_KWARGS"] = {**_limits(options), "retry": Retry(NoBackoff(), 0)}
+    connections = get_connection_factory(options)
+    pool = connections.get_connection_pool(connections.make_connection_params(url))
+    if gated:
+        pool.connection_kwargs["redis_connect_func"] = gate.gate
+    return redis.Redis(connection_pool=pool, **options.get("REDIS_CLIENT_KWARGS", {}))
+
+
+def _guard(made: Any) -> None:
+    if isinstance(made, redis.RedisCluster):
+        made.user_on_connect_func = gate.gate_in_cluster
+        # Those that it has opened to learn the topology did not pass.
+        made.disconnect_connection_pools()  # type: ignore[no-untyped-call]
+    else:
+        made.connection_pool.connection_kwargs["redis_connect_func"] = gate.gate
+        made.connection_pool.disconnect()
+
+
+def aconnect() -> redis.asyncio.Redis:
+    """A new client of ``redis.asyncio``, for the running event loop."""
+    if factory := config().client_factory:
+        made: Any = factory(asynchronous=True)
+        if isinstance(made, redis.asyncio.RedisCluster):
+            # No connection is open yet: it connects at its first command.
+            made.connection_kwargs["redis_connect_func"] = gate.agate
+            for node in made.nodes_manager.startup_nodes.values():
+                node.connection_kwargs["redis_connect_func"] = gate.agate
+        else:
+            made.connection_pool.connection_kwargs["redis_connect_func"] = gate.agate
+        return cast("redis.asyncio.Redis", made)
+    url, options = server_location()
+    connections = get_connection_factory(dict(options))
+    kwargs: dict[str, Any] = {
+        **_limits(options),
+        "retry": AsyncRetry(NoBackoff(), 0),
+        "redis_connect_func": gate.agate,
+    }
+    for name in ("username", "password"):
+        if options.get(name.upper()):
+            kwargs[name] = options[name.upper()]
+    if isinstance(connections, SentinelConnectionFactory):
+        parsed = urlparse(url)
+        kwargs["db"] = int(parsed.path.strip("/") or 0)
+        # The sentinels themselves are no primaries.
+        sentinel_kwargs = options.get("SENTINEL_KWARGS") or {
+            name: value for name, value in kwargs.items() if name.startswith("socket_")
+        }
+        sentinel: Any = cast("Any", AsyncSentinel)(options["SENTINELS"], sentinel_kwargs=sentinel_kwargs, **kwargs)
+        return cast("redis.asyncio.Redis", sentinel.master_for(parsed.hostname))
+    return redis.asyncio.Redis(connection_pool=redis.asyncio.ConnectionPool.from_url(url, **kwargs))

@@ -1,0 +1,130 @@
+"""Who is at the other end? No command travels on a connection to a server that may have lost revocations.
+
+A server is known by its run id and its replication id: the one is another after a restart, the other after a
+promotion. One that is not known yet is refused with :class:`UntrustedStore`; ``recovery.establish`` then applies the
+journal to it, and tells :func:`trust`.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+import redis
+from django.core.signals import setting_changed
+
+from jwt_redis.conf import config
+
+__all__ = [
+    "Server",
+    "UntrustedStore",
+    "agate",
+    "ask_server",
+    "gate",
+    "gate_in_cluster",
+    "is_waiting",
+    "refuse_unfit",
+    "reset",
+    "trust",
+]
+
+_SECTIONS = ("server", "replication", "memory")
+_FACT = re.compile(r"^(run_id|master_replid|role|maxmemory_policy):([\w-]+)", re.MULTILINE)
+
+_trusted: frozenset[str] = frozenset()
+# A server was refused since trust was last established: some clients wrap the exception in one of their own.
+_waiting = False
+
+
+class UntrustedStore(redis.RedisError):
+    """What this server holds may be less than what was acknowledged: the journal comes first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """One run of one server, in one role."""
+
+    identity: str
+    is_primary: bool
+    evicts: bool
+
+
+def _read(text: str) -> Server:
+    facts = dict(_FACT.findall(text))
+    return Server(
+        identity=f"{facts.get('run_id', '')}.{facts.get('master_replid', '')[:12]}",
+        is_primary=facts.get("role", "master") == "master",
+        evicts=facts.get("maxmemory_policy", "noeviction") != "noeviction",
+    )
+
+
+def trust(identities: frozenset[str]) -> None:
+    """These are the servers that may be asked."""
+    global _trusted, _waiting
+    _trusted = identities
+    _waiting = False
+
+
+def is_waiting() -> bool:
+    """Was a server refused, and nobody has looked after it yet?"""
+    return _waiting
+
+
+def reset(**kwargs: Any) -> None:
+    """Trust nobody."""
+    if kwargs.get("setting", "JWT_REDIS") in ("JWT_REDIS", "CACHES"):
+        trust(frozenset())
+
+
+setting_changed.connect(reset, dispatch_uid="jwt_redis.store.gate.reset")
+
+
+def _text(reply: Any) -> str:
+    return reply.decode(errors="replace") if isinstance(reply, bytes) else str(reply)
+
+
+def _admit(server: Server) -> None:
+    global _waiting
+    refuse_unfit(server)
+    if server.identity not in _trusted:
+        _waiting = True
+        raise UntrustedStore(server.identity)
+
+
+def refuse_unfit(server: Server) -> None:
+    """:raises ConnectionError: when the server is none that a verdict may rest on, trusted or not."""
+    if not server.is_primary:
+        # A replica may not know of a revocation yet.
+        raise redis.ConnectionError("this server is a replica: only the primary is asked")
+    # Where a revoked token that is evicted would work again.
+    if server.evicts and config().strategy == "blacklist":
+        raise redis.ConnectionError(
+            "this server evicts keys (maxmemory-policy), under which the blacklist strategy does not run"
+        )
+
+
+def gate(connection: Any) -> None:
+    """For ``redis_connect_func``: each new connection of the sync client passes here."""
+    connection.on_connect()
+    gate_in_cluster(connection)
+
+
+def gate_in_cluster(connection: Any) -> None:
+    """The same where the client itself has greeted the server already."""
+    _admit(ask_server(connection))
+
+
+def ask_server(connection: Any) -> Server:
+    """Who is at the other end (INFO)."""
+    for section in _SECTIONS:
+        connection.send_command("INFO", section)
+    return _read("\n".join([_text(connection.read_response()) for _ in _SECTIONS]))
+
+
+async def agate(connection: Any) -> None:
+    """:func:`gate` for ``redis.asyncio``."""
+    await connection.on_connect()
+    for section in _SECTIONS:
+        await connection.send_command("INFO", section)
+    _admit(_read("\n".join([_text(await connection.read_response()) for _ in _SECTIONS])))
