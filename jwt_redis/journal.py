@@ -17,8 +17,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from django.conf import settings
-from django.db import router, transaction
-from django.db.models import F, Min, Q, QuerySet, Value
+from django.db import connections, router, transaction
+from django.db.models import F, Max, Min, Q, QuerySet, Value
 from django.db.models.functions import Coalesce, Greatest, Now
 from django.utils import timezone
 
@@ -33,6 +33,7 @@ __all__ = [
     "begin",
     "database",
     "expired",
+    "has_table",
     "history",
     "is_in_transaction",
     "is_on",
@@ -40,9 +41,12 @@ __all__ = [
     "mark_replayed",
     "missing_from",
     "note_birth",
+    "now",
     "on_commit",
     "origin_ms",
     "pending",
+    "pending_count",
+    "replayed_since",
     "rows",
     "seconds_since",
 ]
@@ -229,3 +233,32 @@ def expired() -> QuerySet[Revocation]:
 def history(user: str) -> QuerySet[Revocation]:
     """A user's rows, the newest first."""
     return Revocation.objects.using(database()).filter(user=user_tag(user)).order_by("-id")
+
+
+# For commands and checks, not for requests ------------------------------------------------------------------------
+
+
+def has_table() -> bool:
+    """Was ``manage.py migrate`` run?"""
+    connection = connections[database()]
+    with connection.cursor() as cursor:
+        return Revocation._meta.db_table in connection.introspection.table_names(cursor)
+
+
+def now() -> datetime:
+    """The database's clock."""
+    # The ORM's own now needs a table to select from; of this one no row is read.
+    nobody = Revocation.objects.using(database()).filter(key="")
+    moment: datetime = nobody.aggregate(now=Coalesce(Max("created_at"), Now()))["now"]
+    return moment
+
+
+def pending_count() -> int:
+    """How many rows Redis does not have."""
+    return Revocation.objects.using(database()).filter(applied_at=None).count()
+
+
+def replayed_since(moment: datetime) -> int:
+    """How many rows from before a moment of :func:`now` Redis was told (again) since."""
+    told = Revocation.objects.using(database()).exclude(kind=Kind.STORE)
+    return told.filter(created_at__lt=moment, applied_at__gte=moment).count()

@@ -11,6 +11,7 @@ from django.db import Error as DatabaseError
 from jwt_redis import journal, recovery
 from jwt_redis.exceptions import RevocationUnavailable
 from jwt_redis.journal import Entry
+from jwt_redis.store import markers
 from jwt_redis.store.gate import UntrustedStore
 
 __all__ = ["begin", "end"]
@@ -43,6 +44,7 @@ def end(entries: Sequence[Entry], result: Any, error: Exception | None) -> None:
 
     :raises RevocationUnavailable: when the journal could not be written: Redis knows, but may forget.
     """
+    markers.note(result.written.store_id, result.written.number)
     if not journal.is_on():
         return
     if error is not None:

@@ -31,7 +31,7 @@ __all__ = [
 ]
 
 # Fields of the user hash.
-SESSION = "session:"
+SESSION = "sid:"
 BLACKLIST = "blacklist:"
 NOT_BEFORE = "not_before"
 # Fields of the marker: the servers on which the journal was applied, or, without a journal, that were seen.

@@ -58,17 +58,20 @@ class Operation(Generic[T]):
     is_optional: bool = False
 
 
-def run(operation: Operation[T]) -> T:
+def run(operation: Operation[T] | Callable[[], Operation[T]]) -> T:
     """Carry it out, publish what happened, and answer.
+
+    A function makes an operation that rests on the copy of the marker: should the store turn out to be another one,
+    it is made anew.
 
     :raises RevocationUnavailable: when Redis did not answer. What is in the journal by then is applied later.
     """
-    return publish(trusted(lambda: _carry_out(operation)))
+    return publish(trusted(lambda: _carry_out(operation() if callable(operation) else operation)))
 
 
-async def arun(operation: Operation[T]) -> T:
+async def arun(operation: Operation[T] | Callable[[], Operation[T]]) -> T:
     """:func:`run` over ``redis.asyncio``."""
-    return await apublish(await atrusted(lambda: _acarry_out(operation)))
+    return await apublish(await atrusted(lambda: _acarry_out(operation() if callable(operation) else operation)))
 
 
 def _carry_out(step: Operation[T] | Done[T]) -> Done[T]:

@@ -50,6 +50,8 @@ LOCK_MS: Final = 5000
 PATIENCE: Final = 0.5
 # Seconds between two looks at what others have left pending, where a process revokes anyway.
 SWEEP_EVERY: Final = 5.0
+# Seconds between two looks at the server's eviction policy, under the blacklist strategy.
+LOOK_EVERY: Final = 10.0
 
 # A store may be lost again while it is mended; more often than this is for the next request.
 _TRIES: Final = 3
@@ -58,6 +60,9 @@ _lock = threading.Lock()
 # This process has failed to reach Redis: others may have, too, and have left rows.
 _has_failed = False
 _next_sweep = 0.0
+_next_look = 0.0
+# How often trust was established: who has waited for another thread to do so has nothing left to do.
+_established = 0
 
 
 def note_failure() -> None:
@@ -71,11 +76,16 @@ def is_due() -> bool:
     return _has_failed and config().journal
 
 
+def _must_look() -> bool:
+    """Has Redis been told to evict meanwhile? The gate asks only once, and the blacklist strategy cannot have it."""
+    return config().strategy == "blacklist" and time.monotonic() >= _next_look
+
+
 def _reset(**kwargs: Any) -> None:
-    global _has_failed, _next_sweep
+    global _has_failed, _next_sweep, _next_look
     if kwargs.get("setting") in ("JWT_REDIS", "CACHES"):
         _has_failed = False
-        _next_sweep = 0.0
+        _next_sweep = _next_look = 0.0
 
 
 setting_changed.connect(_reset, dispatch_uid="jwt_redis.recovery.reset")
@@ -127,8 +137,8 @@ def apply_rows(keys: tuple[str, ...]) -> None:
     _apply(journal.rows(keys), client.execute)
 
 
-def sweep() -> int:
-    """Apply all pending rows. How many there were.
+def sweep(*, only_if_due: bool = False) -> int:
+    """Apply all pending rows. How many there were. ``only_if_due``: unless another thread has done so meanwhile.
 
     :raises RevocationUnavailable: when Redis or the database does not answer; what is not applied stays pending.
     """
@@ -138,6 +148,8 @@ def sweep() -> int:
     if not _lock.acquire(timeout=PATIENCE):
         raise RevocationUnavailable
     try:
+        if only_if_due and not is_due():
+            return 0
         # Rows are looked for after Redis has answered: what others could not write before that is there by now.
         client.execute(commands.read_clock())
         count = 0
@@ -186,11 +198,17 @@ def establish() -> None:
 
     :raises RevocationUnavailable: when it is not done yet, or Redis or the database does not answer.
     """
+    global _established, _next_look
+    before = _established
     if not _lock.acquire(timeout=PATIENCE):
         raise RevocationUnavailable
     try:
+        if _established != before:
+            return
         with client.link() as link:
             _establish(link)
+        _established += 1
+        _next_look = time.monotonic() + LOOK_EVERY
     except DatabaseError as error:
         raise _journal_failed(error) from error
     finally:
@@ -215,8 +233,16 @@ def _establish(link: client.Link) -> None:
         if time.monotonic() > deadline:
             raise RevocationUnavailable
         time.sleep(0.02)
+    # One that was born before there was a journal, or under the whitelist, counts from now on.
+    _note_birth(marker, link(commands.read_clock()))
     gate.trust(servers)
     markers.trust(marker)
+
+
+def _note_birth(marker: Marker, moment_ms: int) -> None:
+    """For the blacklist strategy: since when the journal knows everything about this store. Once."""
+    if config().journal and config().strategy == "blacklist":
+        journal.note_birth(marker.store_id, moment_ms)
 
 
 def _field(identity: str) -> str:
@@ -252,8 +278,8 @@ def _mend(link: client.Link, token: str, servers: frozenset[str], found: Marker 
             # Whoever has the lock now begins anew.
             raise RevocationUnavailable
     assert marker is not None  # noqa: S101 - there is a primary, or link.servers() has raised
-    if is_lost and config().journal and config().strategy == "blacklist":
-        journal.note_birth(marker.store_id, marker.born_ms)
+    if is_lost:
+        _note_birth(marker, marker.born_ms)
     level = logging.WARNING if found is None or count else logging.INFO
     logger.log(
         level,
@@ -290,8 +316,10 @@ def trusted(work: Callable[[], T]) -> T:
     """
     for _ in range(_TRIES):
         try:
+            if _must_look():
+                establish()
             if is_due():
-                sweep()
+                sweep(only_if_due=True)
             return work()
         except gate.UntrustedStore:
             establish()
@@ -302,8 +330,10 @@ async def atrusted(work: Callable[[], Awaitable[T]]) -> T:
     """:func:`trusted` for async work."""
     for _ in range(_TRIES):
         try:
+            if _must_look():
+                await sync_to_async(establish)()
             if is_due():
-                await sync_to_async(sweep)()
+                await sync_to_async(sweep)(only_if_due=True)
             return await work()
         except gate.UntrustedStore:
             await sync_to_async(establish)()

@@ -71,7 +71,7 @@ def bearer(token: Any) -> dict[str, str]:
 
 
 def hmget(alice: Any, token: Any, access: Any) -> str:
-    return f"HMGET jwt:{{{alice.pk}}} session:{token['sid']} blacklist:{access['jti']} not_before"
+    return f"HMGET jwt:{{{alice.pk}}} sid:{token['sid']} blacklist:{access['jti']} not_before"
 
 
 MARKER = "HMGET jwt:{log}:marker store_id born_ms not_before revocations"

@@ -200,7 +200,7 @@ def leave_behind(store: redis.Redis, users: int) -> None:
     long_ago = int((datetime.now(tz=UTC) - timedelta(days=100)).timestamp() * 1000)
     for user in range(1000, 1000 + users):
         key = keys.user_key(str(user))
-        store.hset(key, "session:" + "a" * 22, f"0.{long_ago}.0.86400.86400.nonce.print")
+        store.hset(key, "sid:" + "a" * 22, f"0.{long_ago}.0.86400.86400.nonce.print")
         store.hset(key, "blacklist:old", long_ago // 1000)
         store.hset(key + ":devices", "device:" + "a" * 22, "{}")
 

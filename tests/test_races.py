@@ -77,7 +77,7 @@ def test_64_refreshes_of_one_token_make_one_successor(base: str, store: redis.Re
         assert {claims(token)["jti"] for token in successors} == {f"{claims(tokens['refresh'])['sid']}.1"}
         # Rotated once, and 63 times in grace: one rotation more would have moved the counter on.
         sid = claims(tokens["refresh"])["sid"]
-        assert store.hget("jwt:{1}", f"session:{sid}").startswith("1.")
+        assert store.hget("jwt:{1}", f"sid:{sid}").startswith("1.")
         assert all(is_let_in(base, answer.json()["access"]) for answer in answers[:5])
         assert refresh(base, successors.pop()).status_code == 200
 

@@ -65,7 +65,7 @@ def log(store: redis.Redis) -> list[dict[str, str]]:
 
 def test_a_session_as_it_stands_in_redis(store: redis.Redis) -> None:
     record = open_().session
-    text = store.hget(KEY, f"session:{SID}")
+    text = store.hget(KEY, f"sid:{SID}")
     assert parse_session(text) == record
     assert text == f"0.{record.opened_ms}.0.{DAY}.{90 * DAY}.nonce.print"
     assert record.used_ms == record.opened_ms and record.expires_at == record.opened_ms // 1000 + DAY
@@ -250,7 +250,7 @@ def test_under_the_blacklist_strategy_a_tombstone_lasts_as_long_as_any_token(set
     opened = open_().session
     ended = execute(commands.end_sessions("7", [SID, OTHER], reason="test", unknown_too=True))
     assert ended.sids == (SID, OTHER)
-    tombstone = parse_session(store.hget(KEY, f"session:{SID}"))
+    tombstone = parse_session(store.hget(KEY, f"sid:{SID}"))
     assert isinstance(tombstone, EndedSession) and tombstone.until == opened.expires_at
 
 
@@ -285,13 +285,13 @@ def test_everything_only_ever_moves_forward(store: redis.Redis) -> None:
 
 def test_every_write_drops_what_has_run_out(store: redis.Redis) -> None:
     long_ago = int(time.time()) - 100 * DAY
-    store.hset(KEY, f"session:{OTHER}", f"0.{long_ago * 1000}.0.10.10.n.f")
-    store.hset(KEY, "session:" + "c" * 22, f"ended.{long_ago}.test")
+    store.hset(KEY, f"sid:{OTHER}", f"0.{long_ago * 1000}.0.10.10.n.f")
+    store.hset(KEY, "sid:" + "c" * 22, f"ended.{long_ago}.test")
     store.hset(KEY, "blacklist:old", long_ago)
     store.hset(KEY, "not_before", long_ago * 1000)
     store.hset(f"{KEY}:devices", f"device:{OTHER}", "{}")
     open_()
-    assert set(store.hgetall(KEY)) == {f"session:{SID}"}
+    assert set(store.hgetall(KEY)) == {f"sid:{SID}"}
     assert set(store.hgetall(f"{KEY}:devices")) == {f"device:{SID}"}
 
 

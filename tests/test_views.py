@@ -70,7 +70,7 @@ def test_a_login_is_in_redis_before_its_reply(alice: Any, store: redis.Redis, ba
     assert access["sid"] == refresh["sid"] and access["jti"] != refresh["jti"]
     assert access["auth_time"] == refresh["auth_time"] == refresh["iat"]
     assert "rotation" not in access and refresh["rotation"] == 0
-    assert set(store.hgetall(f"jwt:{{{alice.pk}}}")) == {f"session:{refresh['sid']}"}
+    assert set(store.hgetall(f"jwt:{{{alice.pk}}}")) == {f"sid:{refresh['sid']}"}
     # The refresh token's day, and a minute.
     assert abs(store.ttl(f"jwt:{{{alice.pk}}}") - 86460) <= 2
 

@@ -81,7 +81,7 @@ def check(token: Token, *, on_redis_failure: FailurePolicy | None = None) -> Ver
     """
     claims = claims_of(token)
     try:
-        return run(_read(claims))[1]
+        return run(lambda: _read(claims))[1]
     except RevocationUnavailable as error:
         return publish(_failed_open(claims, error, on_redis_failure))[1]
 
@@ -90,7 +90,7 @@ async def acheck(token: Token, *, on_redis_failure: FailurePolicy | None = None)
     """:func:`check` over ``redis.asyncio``."""
     claims = claims_of(token)
     try:
-        return (await arun(_read(claims)))[1]
+        return (await arun(lambda: _read(claims)))[1]
     except RevocationUnavailable as error:
         return (await apublish(_failed_open(claims, error, on_redis_failure)))[1]
 
@@ -112,10 +112,10 @@ def _claims_or_why_not(token: str | Token) -> Claims | Explanation:
 def explain(token: str | Token) -> Explanation:
     """What :func:`check` says of a token of any type, and which rule says it."""
     claims = _claims_or_why_not(token)
-    return claims if isinstance(claims, Explanation) else _explained(claims, *run(_read(claims)))
+    return claims if isinstance(claims, Explanation) else _explained(claims, *run(lambda: _read(claims)))
 
 
 async def aexplain(token: str | Token) -> Explanation:
     """:func:`explain` over ``redis.asyncio``."""
     claims = _claims_or_why_not(token)
-    return claims if isinstance(claims, Explanation) else _explained(claims, *await arun(_read(claims)))
+    return claims if isinstance(claims, Explanation) else _explained(claims, *await arun(lambda: _read(claims)))

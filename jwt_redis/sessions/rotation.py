@@ -84,9 +84,9 @@ def rotate(token: Token, user: Any, device: Device | None = None, *, rotating: b
 
     :raises RevokedToken: when it was used before (the session is ended), or the session is over.
     """
-    return run(_rotate(token, user, device or Device(), rotating))
+    return run(lambda: _rotate(token, user, device or Device(), rotating))
 
 
 async def arotate(token: Token, user: Any, device: Device | None = None, *, rotating: bool = True) -> SessionRecord:
     """:func:`rotate` over ``redis.asyncio``."""
-    return await arun(_rotate(token, user, device or Device(), rotating))
+    return await arun(lambda: _rotate(token, user, device or Device(), rotating))

@@ -77,7 +77,7 @@ def reset(**kwargs: Any) -> None:
         return
     with _lock:
         if _client is not None:
-            _client.close()
+            _close(_client)
         _client = None
         _aclients.clear()
         _breaker.succeeded()
@@ -101,7 +101,15 @@ def _failures_raised(server: redis.Redis) -> Iterator[redis.Redis]:
     except _FAILURES as error:
         raise RevocationUnavailable from error
     finally:
-        server.close()
+        _close(server)
+
+
+def _close(server: Any) -> None:
+    # close() spares a pool that was handed in.
+    pool = getattr(server, "connection_pool", None)
+    server.close()
+    if pool is not None:
+        pool.disconnect()
 
 
 def server_info() -> dict[str, Any]:
@@ -193,7 +201,7 @@ def link() -> Iterator[Link]:
             yield Link(server if isinstance(server, redis.RedisCluster) else _single(server))
             _breaker.succeeded()
         finally:
-            server.close()
+            _close(server)
     except _FAILURES as error:
         raise _unavailable(error) from error
 

@@ -79,7 +79,7 @@ local function load(dry_run)
   local stale, stale_sids = {}, {}
   for i = 1, #all, 2 do
     local field, value = all[i], all[i + 1]
-    local sid = string.match(field, '^session:(.+)$')
+    local sid = string.match(field, '^sid:(.+)$')
     local jti = string.match(field, '^blacklist:(.+)$')
     if sid then
       local s = parse(value)
@@ -116,7 +116,7 @@ end
 local function put(sid, s)
   s.text = pack(s)
   sessions[sid] = s
-  redis.call('HSET', USER, 'session:' .. sid, s.text)
+  redis.call('HSET', USER, 'sid:' .. sid, s.text)
 end
 
 -- The keys expire with their latest field.
@@ -150,7 +150,7 @@ local function end_session(sid, why)
   if LASTING and s then ended_until = math.max(ended_until, s.expires_at) end
   local text = 'ended.' .. int(ended_until) .. '.' .. why
   sessions[sid] = { ended_until = ended_until, why = why, text = text }
-  redis.call('HSET', USER, 'session:' .. sid, text)
+  redis.call('HSET', USER, 'sid:' .. sid, text)
   forget_devices({ sid })
   revoked('session', sid, ended_until, why)
   return true

@@ -11,10 +11,9 @@ if ARGV[3] ~= '' and (redis.call('HGET', KEYS[1], 'store_id') or '') == ARGV[5] 
   redis.call('HSET', KEYS[1], 'store_id', ARGV[3], 'born_ms', ARGV[4] == '' and now or ARGV[4])
 end
 -- A moment that cannot be read becomes now: nobody from before is trusted.
-for _, field in ipairs({ 'born_ms', 'not_before' }) do
-  local text = redis.call('HGET', KEYS[1], field)
-  if text and not number_of(text) then redis.call('HSET', KEYS[1], field, now) end
-end
+local not_before = redis.call('HGET', KEYS[1], 'not_before')
+if not number_of(redis.call('HGET', KEYS[1], 'born_ms')) then redis.call('HSET', KEYS[1], 'born_ms', now) end
+if not_before and not number_of(not_before) then redis.call('HSET', KEYS[1], 'not_before', now) end
 local count = redis.call('HGET', KEYS[1], 'revocations')
 if count and not number_of(count) then redis.call('HSET', KEYS[1], 'revocations', 0) end
 redis.call('HSET', KEYS[1], ARGV[2], now)
