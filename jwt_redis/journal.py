@@ -178,19 +178,20 @@ def pending(after: int, limit: int) -> list[Revocation]:
     return list(_timed().filter(applied_at=None, id__gt=after).order_by("id")[:limit])
 
 
-def missing_from(store_id: str, number: int, born_ms: int | None, after: int, limit: int) -> list[Revocation]:
+def missing_from(store_id: str | None, number: int, born_ms: int | None, after: int, limit: int) -> list[Revocation]:
     """Rows that are still of use and that a store which stands behind its ``number``-th revocation may lack.
 
-    ``born_ms``: rows from before that moment do not matter; None if all do.
+    ``store_id``: None if any row may be missing. ``born_ms``: rows that another store had, from before that moment, do
+    not matter; None if they do.
     """
-    missing = Q(applied_at=None) | Q(store_id=store_id, number__gt=number)
-    elsewhere = ~Q(store_id=store_id)
-    if born_ms is not None:
-        elsewhere &= Q(created_at__gt=_moment(born_ms / 1000) - _CLOCKS)
-    found = (
-        _timed().exclude(kind=Kind.STORE).filter(missing | elsewhere, until__gt=timezone.now() - _CLOCKS, id__gt=after)
-    )
-    return list(found.order_by("id")[:limit])
+    found = _timed().exclude(kind=Kind.STORE)
+    if store_id is not None:
+        missing = Q(applied_at=None) | Q(store_id=store_id, number__gt=number)
+        elsewhere = ~Q(store_id=store_id)
+        if born_ms is not None:
+            elsewhere &= Q(created_at__gt=_moment(born_ms / 1000) - _CLOCKS)
+        found = found.filter(missing | elsewhere)
+    return list(found.filter(until__gt=timezone.now() - _CLOCKS, id__gt=after).order_by("id")[:limit])
 
 
 def note_birth(store_id: str, born_ms: int) -> None:
@@ -259,6 +260,6 @@ def pending_count() -> int:
 
 
 def replayed_since(moment: datetime) -> int:
-    """How many rows from before a moment of :func:`now` Redis was told (again) since."""
+    """How many rows from up to a moment of :func:`now` Redis was told (again) since."""
     told = Revocation.objects.using(database()).exclude(kind=Kind.STORE)
-    return told.filter(created_at__lt=moment, applied_at__gte=moment).count()
+    return told.filter(created_at__lte=moment, applied_at__gte=moment).count()

@@ -222,11 +222,12 @@ def _establish(link: client.Link) -> None:
         servers = frozenset(server.identity for server in link.servers())
         marker: Marker | None = link(commands.prove_marker())
         # Asked before: what another thread sees meanwhile is no sign of a rollback.
-        if marker is not None and not markers.is_rolled_back(marker) and _are_trusted(link, servers):
+        were_trusted = _are_trusted(link, servers)
+        if marker is not None and were_trusted and not markers.is_rolled_back(marker):
             break
         if link(commands.take_lock(token, LOCK_MS)):
             try:
-                marker = _mend(link, token, servers, marker)
+                marker = _mend(link, token, servers, marker, were_trusted=were_trusted)
             finally:
                 link(commands.drop_lock(token))
             break
@@ -253,12 +254,15 @@ def _are_trusted(link: client.Link, servers: frozenset[str]) -> bool:
     return all(link(commands.read_field(_field(identity))) for identity in servers)
 
 
-def _mend(link: client.Link, token: str, servers: frozenset[str], found: Marker | None) -> Marker:
+def _mend(
+    link: client.Link, token: str, servers: frozenset[str], found: Marker | None, *, were_trusted: bool
+) -> Marker:
     is_lost = found is None or (markers.is_rolled_back(found) and not config().journal)
     born_ms: int | None = None
     count = 0
     if config().journal and (found is not None or config().strategy == "blacklist"):
-        count = _replay(link, token, found)
+        # Where the server was trusted, others have written to it since: its number says nothing any more.
+        count = _replay(link, token, None if were_trusted else found)
         # The journal knows of every revocation since its first row: nobody need be refused for being older than
         # the store that was lost. Under the whitelist the sessions are lost with it.
         born_ms = journal.origin_ms() if found is None and config().strategy == "blacklist" else None
@@ -293,8 +297,8 @@ def _mend(link: client.Link, token: str, servers: frozenset[str], found: Marker 
 
 
 def _replay(link: client.Link, token: str, found: Marker | None) -> int:
-    """Apply what the store may lack, batch by batch, while the lock is ours."""
-    store_id, number, born_ms = "", 0, None
+    """Apply what the store may lack, batch by batch, while the lock is ours: everything if ``found`` is None."""
+    store_id, number, born_ms = None, 0, None
     if found is not None and not link.is_cluster:
         # The store is a beginning of its history: it lacks what came behind its last number. In Cluster the number
         # is kept in another slot than the users, so there all rows count.
