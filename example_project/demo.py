@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import select
 import signal
 import socket
 import subprocess
@@ -35,17 +36,17 @@ def main() -> None:
     for signum in _ENDINGS:
         signal.signal(signum, _stop)
     VAR.mkdir(parents=True, exist_ok=True)
-    with _only_one(), _redis() as (url, whose):
+    with _only_one(), _redis() as (url, which):
         os.environ.update(REDIS_URL=url, DEMO_VAR=str(VAR), DJANGO_SETTINGS_MODULE="config.settings")
         passwords = _prepare_database()
-        port = _choose_port()
+        port, why = _choose_port()
         with _django(port) as server:
             base = f"http://{HOST}:{port}"
             _wait_until_it_answers(base, server)
             ADDRESS.write_text(base)
             try:
-                _greet(base, url, whose, passwords)
-                status = server.wait()
+                _greet(base, which, passwords, why)
+                status = _wait_for_the_end(server)
             finally:
                 ADDRESS.unlink(missing_ok=True)
         sys.exit(f"Django's server ended by itself, with status {status}.")
@@ -61,30 +62,37 @@ def _stop(signum: int, frame: Any) -> None:
 @contextlib.contextmanager
 def _only_one() -> Iterator[None]:
     """Two Redis servers must not write the same files. The lock goes with the process, however that ends."""
-    with (VAR / "lock").open("w") as lock:
+    # "a+": what the other one has written is not to be lost by asking.
+    with (VAR / "lock").open("a+") as lock:
+        lock.seek(0)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            sys.exit(f"A demo runs with {VAR} already. Stop it, or set DEMO_VAR to another folder.")
+            who = f"A demo (process {lock.read() or 'unknown'}) runs with {VAR} already."
+            sys.exit(f"{who} Stop it, or set DEMO_VAR to another folder.")
+        lock.truncate()
+        lock.write(str(os.getpid()))
+        lock.flush()
         yield
 
 
 @contextlib.contextmanager
 def _redis() -> Iterator[tuple[str, str]]:
-    """The URL of the Redis in ``REDIS_URL``, or of one that is started, and whose it is."""
+    """The URL of the Redis in ``REDIS_URL``, or of one that is started, and which it is, in words."""
     if url := os.environ.get("REDIS_URL"):
         try:
             with contextlib.closing(redis.Redis.from_url(url, socket_timeout=3)) as client:
                 client.ping()
         except (redis.RedisError, ValueError) as error:
-            sys.exit(f"The Redis in REDIS_URL does not answer: {error}")
-        yield url, "from REDIS_URL"
+            sys.exit(f"The Redis in REDIS_URL does not answer: {error}\nWithout it the demo starts one of its own.")
+        # Not the URL: there may be a password in it.
+        yield url, "the one in REDIS_URL"
         return
     server = RedisServer(folder=VAR / "redis", options={"appendonly": "yes"})
     try:
         # Not "with": a Ctrl-C while it starts has to stop it too.
         server.start()
-        yield server.url, f"its own, files in {server.folder}"
+        yield server.url, f"{server.url}  (its own, files in {server.folder})"
     finally:
         server.stop()
 
@@ -111,16 +119,17 @@ def _prepare_database() -> dict[str, str]:
     return found
 
 
-def _choose_port() -> int:
+def _choose_port() -> tuple[int, str]:
+    """The port, and why it is not the usual one, if it is not."""
     if named := os.environ.get("PORT"):
         if not named.isdecimal() or not 0 < int(named) < 65536:
             sys.exit(f"PORT is {named!r}, which is no port.")
         if not _is_free(int(named)):
             sys.exit(f"Port {named} is in use. Set PORT to another, or leave it out.")
-        return int(named)
+        return int(named), ""
     for port in range(_FIRST_PORT, _FIRST_PORT + 100):
         if _is_free(port):
-            return port
+            return port, f"  (port {_FIRST_PORT} is in use)" if port != _FIRST_PORT else ""
     sys.exit(f"No port from {_FIRST_PORT} on is free. Set PORT.")
 
 
@@ -171,13 +180,25 @@ def _wait_until_it_answers(base: str, server: subprocess.Popen[bytes]) -> None:
     sys.exit(f"Django's server did not answer at {base}.")
 
 
-def _greet(base: str, url: str, whose: str, passwords: dict[str, str]) -> None:
+def _wait_for_the_end(server: subprocess.Popen[bytes]) -> int:
+    terminal = select.poll()
+    if os.isatty(0):
+        # For no event but that it is gone. Where make leads the session (`ssh -t host make demo`), the SIGHUP of a
+        # closed terminal goes to make alone, which then waits for this process.
+        terminal.register(0, 0)
+    while (status := server.poll()) is None:
+        if terminal.poll(500):
+            sys.exit(0)
+    return status
+
+
+def _greet(base: str, which: str, passwords: dict[str, str], why: str) -> None:
     lines = [
         "",
-        f"  The demo is at    {base}/",
+        f"  The demo is at    {base}/{why}",
         *(f"  Sign in as        {name} / {password}" for name, password in passwords.items()),
         f"  Django's admin    {base}/admin/  (alice)",
-        f"  Redis             {url}  ({whose})",
+        f"  Redis             {which}",
         "",
         "  Open it in two browsers, or two tabs, and sign one out from the other.",
         "  `make walk` in a second terminal tells the same story over HTTP. Ctrl-C stops the demo.",

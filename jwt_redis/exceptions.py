@@ -25,7 +25,7 @@ class RevocationUnavailable(JWTRedisError, DetailDictMixin, APIException):
     """
 
     status_code = status.HTTP_503_SERVICE_UNAVAILABLE
-    default_detail: Any = _("Whether this token was revoked cannot be checked right now. Try again shortly.")
+    default_detail: Any = _("Sessions cannot be looked up right now. Try again shortly.")
     default_code = "revocation_unavailable"
     wait = 1
 

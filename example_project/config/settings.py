@@ -91,15 +91,21 @@ SIMPLE_JWT = {
 }
 JWT_REDIS = {"ALIAS": "sessions"}
 
-# The terminal shows what happens to sessions, and not the page's polling.
+# The terminal shows what happens to sessions, and not the page's polling. A 503 of jwt_redis has a line of its own.
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
+    "filters": {
+        "no_503": {
+            "()": "django.utils.log.CallbackFilter",
+            "callback": lambda record: getattr(record, "status_code", None) != 503,
+        }
+    },
     "formatters": {"line": {"format": "{asctime} {message}", "style": "{", "datefmt": "%H:%M:%S"}},
     "handlers": {"terminal": {"class": "logging.StreamHandler", "formatter": "line"}},
     "loggers": {
         "jwt_redis": {"handlers": ["terminal"], "level": "INFO"},
-        "django.server": {"level": "ERROR"},
-        "django.request": {"level": "ERROR"},
+        "django.server": {"level": "ERROR", "filters": ["no_503"]},
+        "django.request": {"level": "ERROR", "filters": ["no_503"]},
     },
 }

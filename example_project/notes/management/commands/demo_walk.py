@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import secrets
 import urllib.error
 import urllib.request
@@ -48,7 +47,9 @@ class Browser:
         try:
             return status, json.loads(text or b"null")
         except ValueError as error:
-            raise CommandError(f"{method} {path}: {status}, and no JSON: {text[:200]!r}") from error
+            raise CommandError(
+                f"{method} {path}: {status}, and no JSON. Is {self.base} the demo? {text[:200]!r}"
+            ) from error
 
     def keep(self, answer: tuple[int, Any]) -> tuple[int, Any]:
         """Keep the tokens of an answer that has some."""
@@ -192,5 +193,5 @@ def _address() -> str:
     # demo.py writes it while it runs: it may have had to take another port.
     try:
         return (settings.VAR / "address").read_text().strip()
-    except OSError:
-        return f"http://127.0.0.1:{os.environ.get('PORT') or 8000}"
+    except OSError as error:
+        raise CommandError("No demo runs here. Start it with `make demo`, or name one with --url.") from error

@@ -113,7 +113,10 @@ async function send(method, path, body, access) {
     throw new Unavailable("The server does not answer. Trying again …");
   }
   const data = await response.json().catch(() => null);
-  // 503 is jwt_redis' answer while Redis cannot be asked.
-  if (response.status >= 500) throw new Unavailable(data?.detail ?? "The server has a problem. Trying again …");
+  // jwt_redis' answer while Redis cannot be asked.
+  if (response.status === 503) {
+    throw new Unavailable("Unavailable: Redis does not answer. Nobody is signed out by that.");
+  }
+  if (response.status >= 500) throw new Unavailable("The server has a problem: its terminal shows which.");
   return { status: response.status, data };
 }

@@ -17,7 +17,7 @@ const WORDS = {
 };
 
 const $ = (id) => document.getElementById(id);
-const ago = new Intl.RelativeTimeFormat("en", { numeric: "auto" });
+const ago = new Intl.RelativeTimeFormat("en", { numeric: "auto", style: "narrow" });
 // By session id, as on the page. null before the first list.
 let known = null;
 let timer, silence;
@@ -28,7 +28,7 @@ let inTrouble = false;
 // Screens -------------------------------------------------------------------------------------------------------
 
 function show(screen) {
-  for (const id of ["signin", "out", "inside"]) $(id).hidden = id !== screen;
+  for (const id of ["waiting", "signin", "out", "inside"]) $(id).hidden = id !== screen;
 }
 
 function showSignIn(said = "") {
@@ -140,7 +140,7 @@ function showDevices(devices) {
   devices.sort((a, b) => b.current - a.current || b.created_at.localeCompare(a.created_at));
   update($("devices"), devices, (device) => device.sid, makeDevice, (row, device) => {
     row.querySelector(".times").replaceChildren(
-      "Signed in ", time(device.created_at), " · last active ", time(device.last_refreshed_at),
+      "Signed in ", time(device.created_at), " · active ", time(device.last_refreshed_at),
     );
   });
   $("others").disabled = devices.length < 2;
@@ -242,6 +242,7 @@ function onSubmit(id, work) {
 onSubmit("signin-form", async (credentials) => {
   await signIn(credentials);
   await enter();
+  $("devices-title").focus();
 });
 
 onSubmit("note-form", async (note) => {
@@ -260,5 +261,7 @@ onSubmit("password-form", async (passwords) => {
 document.addEventListener("visibilitychange", () => document.hidden || !isSignedIn() || poll());
 setInterval(showLifetime, 500);
 
-if (isSignedIn()) enter();
-else showSignIn();
+if (isSignedIn()) {
+  show("waiting");
+  enter();
+} else showSignIn();
