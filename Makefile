@@ -37,7 +37,7 @@ demo: $(STAMPS)/demo
 	@exec $(BIN)/python example_project/demo.py
 
 walk: $(STAMPS)/demo
-	@cd example_project && ../$(BIN)/python manage.py demo_walk
+	@$(BIN)/python example_project/manage.py demo_walk
 
 test: $(STAMPS)/test
 	$(BIN)/python -m pytest -m 'not slow'
