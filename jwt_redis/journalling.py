@@ -66,7 +66,7 @@ def _again(keys: tuple[str, ...]) -> None:
     try:
         recovery.trusted(lambda: recovery.apply_rows(keys))
     except (RevocationUnavailable, DatabaseError) as error:
-        recovery.note_failure()
+        recovery.note_failure(has_left_rows=True)
         logger.warning("A revocation stays pending: %s", error, extra={"event": "revocation_pending"})
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Generic, TypeVar
 
 from asgiref.sync import sync_to_async
@@ -66,15 +67,22 @@ def run(operation: Operation[T] | Callable[[], Operation[T]]) -> T:
 
     :raises RevocationUnavailable: when Redis did not answer. What is in the journal by then is applied later.
     """
-    return publish(trusted(lambda: _carry_out(operation() if callable(operation) else operation)))
+    work = partial(_carry_out, operation)
+    return publish(trusted(work, revokes=_revokes(operation)))
 
 
 async def arun(operation: Operation[T] | Callable[[], Operation[T]]) -> T:
     """:func:`run` over ``redis.asyncio``."""
-    return await apublish(await atrusted(lambda: _acarry_out(operation() if callable(operation) else operation)))
+    work = partial(_acarry_out, operation)
+    return await apublish(await atrusted(work, revokes=_revokes(operation)))
 
 
-def _carry_out(step: Operation[T] | Done[T]) -> Done[T]:
+def _revokes(operation: Operation[T] | Callable[[], Operation[T]]) -> bool:
+    return isinstance(operation, Operation) and bool(operation.entries)
+
+
+def _carry_out(operation: Operation[T] | Callable[[], Operation[T]]) -> Done[T]:
+    step: Operation[T] | Done[T] = operation() if callable(operation) else operation
     while isinstance(step, Operation):
         try:
             error = journalling.begin(step.entries) if step.entries else None
@@ -82,7 +90,7 @@ def _carry_out(step: Operation[T] | Done[T]) -> Done[T]:
             if step.entries:
                 journalling.end(step.entries, result, error)
         except RevocationUnavailable:
-            recovery.note_failure()
+            recovery.note_failure(has_left_rows=bool(step.entries))
             if not step.is_optional:
                 raise
             result = None
@@ -90,7 +98,8 @@ def _carry_out(step: Operation[T] | Done[T]) -> Done[T]:
     return step
 
 
-async def _acarry_out(step: Operation[T] | Done[T]) -> Done[T]:
+async def _acarry_out(operation: Operation[T] | Callable[[], Operation[T]]) -> Done[T]:
+    step: Operation[T] | Done[T] = operation() if callable(operation) else operation
     while isinstance(step, Operation):
         try:
             error = await sync_to_async(journalling.begin)(step.entries) if step.entries else None
@@ -98,7 +107,7 @@ async def _acarry_out(step: Operation[T] | Done[T]) -> Done[T]:
             if step.entries:
                 await sync_to_async(journalling.end)(step.entries, result, error)
         except RevocationUnavailable:
-            recovery.note_failure()
+            recovery.note_failure(has_left_rows=bool(step.entries))
             if not step.is_optional:
                 raise
             result = None

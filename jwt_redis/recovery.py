@@ -14,8 +14,10 @@ from collections.abc import Awaitable, Callable, Iterator
 from typing import Any, Final, TypeVar
 
 from asgiref.sync import sync_to_async
+from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import setting_changed
 from django.db import Error as DatabaseError
+from django.db import connections
 
 from jwt_redis import journal
 from jwt_redis.conf import config
@@ -52,6 +54,8 @@ PATIENCE: Final = 0.5
 SWEEP_EVERY: Final = 5.0
 # Seconds between two looks at the server's eviction policy, under the blacklist strategy.
 LOOK_EVERY: Final = 10.0
+# Seconds between two attempts to apply what this process has left pending.
+RETRY_EVERY: Final = 0.25
 
 # A store may be lost again while it is mended; more often than this is for the next request.
 _TRIES: Final = 3
@@ -59,16 +63,51 @@ _TRIES: Final = 3
 _lock = threading.Lock()
 # This process has failed to reach Redis: others may have, too, and have left rows.
 _has_failed = False
+_keeper_lock = threading.Lock()
+_keeper: threading.Thread | None = None
 _next_sweep = 0.0
 _next_look = 0.0
 # How often trust was established: who has waited for another thread to do so has nothing left to do.
 _established = 0
 
 
-def note_failure() -> None:
-    """Redis could not be reached. Before the next answer the journal is looked at."""
+def note_failure(*, has_left_rows: bool = False) -> None:
+    """Redis could not be reached. Before the next answer the journal is looked at.
+
+    ``has_left_rows``: a revocation stays pending. Other processes, which may not have noticed anything, must not wait
+    until somebody asks this one.
+    """
     global _has_failed
     _has_failed = True
+    # What a transaction has left is not there yet, or never will be; its end sees to it.
+    if has_left_rows and config().journal and not journal.is_in_transaction():
+        _keep_trying()
+
+
+def _keep_trying() -> None:
+    global _keeper
+    with _keeper_lock:
+        # A forked child has the name of a thread that it does not have.
+        if _keeper is None or not _keeper.is_alive():
+            _keeper = threading.Thread(target=_try_until_applied, name="jwt_redis-journal", daemon=True)
+            _keeper.start()
+
+
+def _try_until_applied() -> None:
+    global _keeper
+    while True:
+        time.sleep(RETRY_EVERY)
+        with _keeper_lock:
+            if not _has_failed:
+                _keeper = None
+                return
+        try:
+            trusted(lambda: sweep(only_if_due=True))
+        except (RevocationUnavailable, DatabaseError, ImproperlyConfigured) as error:
+            logger.debug("Revocations stay pending: %s", error)
+        finally:
+            # This thread's own, which nobody else closes.
+            connections.close_all()
 
 
 def is_due() -> bool:
@@ -313,31 +352,36 @@ def _replay(link: client.Link, token: str, found: Marker | None) -> int:
     return count
 
 
-def trusted(work: Callable[[], T]) -> T:
+def _prepare() -> None:
+    if _must_look():
+        establish()
+    if is_due():
+        sweep(only_if_due=True)
+
+
+def trusted(work: Callable[[], T], *, revokes: bool = False) -> T:
     """Do ``work`` on a store that is trusted, after whatever the journal has for it.
+
+    ``revokes``: it does not wait for that. A revocation is tried even where nothing else is.
 
     :raises RevocationUnavailable: when that cannot be now.
     """
     for _ in range(_TRIES):
         try:
-            if _must_look():
-                establish()
-            if is_due():
-                sweep(only_if_due=True)
+            if not revokes:
+                _prepare()
             return work()
         except gate.UntrustedStore:
             establish()
     raise RevocationUnavailable
 
 
-async def atrusted(work: Callable[[], Awaitable[T]]) -> T:
+async def atrusted(work: Callable[[], Awaitable[T]], *, revokes: bool = False) -> T:
     """:func:`trusted` for async work."""
     for _ in range(_TRIES):
         try:
-            if _must_look():
-                await sync_to_async(establish)()
-            if is_due():
-                await sync_to_async(sweep)(only_if_due=True)
+            if not revokes and (is_due() or _must_look()):
+                await sync_to_async(_prepare)()
             return await work()
         except gate.UntrustedStore:
             await sync_to_async(establish)()

@@ -15,7 +15,7 @@ from django.test import override_settings
 from jwt_redis import journal, recovery, sessions
 from jwt_redis.exceptions import NotReplicated, RevocationUnavailable
 from jwt_redis.models import Revocation
-from jwt_redis.store import gate, markers
+from jwt_redis.store import client, gate, markers
 from jwt_redis.testing.servers import RedisServer
 from tests.topology import pointed_at, wait_for
 
@@ -359,6 +359,29 @@ def test_a_revocation_while_redis_is_down_is_an_error_and_is_applied_first_of_al
     wait_for(lambda: answers(other.access), "an answer")
     assert reason(pair.access) == "session_ended" and reason(other.access) is None
     assert Revocation.objects.get().applied_at is not None
+
+
+def test_what_is_left_pending_is_applied_without_anybody_asking(own: RedisServer, alice: Any) -> None:
+    """Another process, which was not cut off, has no reason to look."""
+    pair = Pair(alice)
+    snapshot(own)
+    own.kill()
+    alice.is_active = False
+    alice.save()
+    own.start()
+    with own.client() as outside:
+        key, field = f"jwt:{{{alice.pk}}}", f"sid:{pair.sid}"
+        wait_for(lambda: (outside.hget(key, field) or "").startswith("ended."), "the end of the session")
+    wait_for(lambda: Revocation.objects.filter(applied_at=None).count() == 0, "the mark in the journal")
+
+
+def test_a_revocation_is_tried_even_while_redis_is_known_dead(alice: Any) -> None:
+    pair = Pair(alice)
+    client._breaker.failed()
+    with pytest.raises(RevocationUnavailable):
+        sessions.explain(str(pair.access))
+    sessions.end_session(alice, pair.sid)
+    assert reason(pair.access) == "session_ended"
 
 
 def answers(token: Any) -> bool:

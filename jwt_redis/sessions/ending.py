@@ -11,8 +11,7 @@ from jwt_redis.journal import Entry
 from jwt_redis.keys import user_id
 from jwt_redis.models import Revocation
 from jwt_redis.operations import Done, Event, Operation, arun, run
-from jwt_redis.sessions.listing import live_sessions
-from jwt_redis.sessions.parts import followed_by, valid_reason, valid_sid
+from jwt_redis.sessions.parts import valid_reason, valid_sid
 from jwt_redis.store import commands
 from jwt_redis.store.commands import Ended
 
@@ -77,23 +76,17 @@ async def aend_session(user: Any, sid: str, *, reason: str = "logout", even_if_u
 
 
 def _end_others(user: str, sid: str, reason: str) -> Operation[int]:
-    if config().strategy == "blacklist":
-        # By name: a store that loses their records with their ends would find none to end again, and accept them.
-        return followed_by(
-            live_sessions(user),
-            lambda found: _end_if_any(user, tuple(other for other in found if other != sid), valid_reason(reason)),
-        )
     command = commands.end_other_sessions(user, sid, reason=valid_reason(reason))
     entry = Entry(Revocation.Kind.OTHERS, user, sid, reason)
     return Operation((command,), lambda ended: Done(len(ended.sids), ended_events(user, ended.sids, reason)), (entry,))
 
 
-def _end_if_any(user: str, sids: tuple[str, ...], reason: str) -> Operation[int] | Done[int]:
-    return ending(user, sids, reason, False) if sids else Done(0)
-
-
 def end_other_sessions(user: Any, sid: str, *, reason: str = "logout_others") -> int:
-    """End all of a user's sessions but ``sid``. How many there were."""
+    """End all of a user's sessions but ``sid``. How many there were.
+
+    Under the blacklist strategy, tokens of sessions that the store does not know are refused too; were ``sid`` one of
+    those, it would be ended with them.
+    """
     return run(_end_others(user_id(user), valid_sid(sid), reason))
 
 

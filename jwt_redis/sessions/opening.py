@@ -22,6 +22,7 @@ from jwt_redis.sessions.ending import confirmed, ended_events
 from jwt_redis.sessions.parts import new_nonce
 from jwt_redis.store import commands
 from jwt_redis.store.commands import Opened
+from jwt_redis.verdicts import AUTH_TIME_CLAIM
 
 __all__ = ["aopen_session", "aregister", "new_sid", "open_session", "register"]
 
@@ -56,6 +57,8 @@ def _register(token: Any, device: Device | None) -> Operation[None]:
         # No token outlives its session.
         for claim in {end_claim, "exp"}:
             token.payload[claim] = min(token.payload[claim], opened.session.ends_at)
+        # Redis' clock, by which the session is judged: should its record be lost, this is what is left to judge by.
+        token.payload[AUTH_TIME_CLAIM] = opened.session.opened_ms // 1000
         token.registered = True
         started = Event(
             signals.session_started, {"user": claims.user, "sid": claims.sid}, "session_started", logging.INFO

@@ -227,8 +227,8 @@ def is_known_dead() -> bool:
     return _breaker.is_open()
 
 
-def _admit() -> None:
-    if not _breaker.allows():
+def _admit(command: Command[Any] | None = None) -> None:
+    if not _breaker.allows() and not (command is not None and command.is_revocation):
         raise RevocationUnavailable()
 
 
@@ -323,10 +323,12 @@ def execute(*many: Command[Any]) -> Any: ...
 def execute(*many: Command[Any]) -> Any:
     """Run one command, or several in one round trip, of which those that are scripts change nothing.
 
+    A revocation is tried even while Redis is known dead: one lost reply is enough for that.
+
     :raises RevocationUnavailable: when Redis did not answer, or not as it should.
     :raises UntrustedStore: when the journal has to be applied first; nothing was sent.
     """
-    _admit()
+    _admit(many[0])
     for attempt in (0, 1):
         try:
             server = client()
@@ -388,7 +390,7 @@ async def aexecute(first: Command[T], second: Command[U], /) -> tuple[T, U]: ...
 async def aexecute(*many: Command[Any]) -> Any: ...
 async def aexecute(*many: Command[Any]) -> Any:
     """:func:`execute` over ``redis.asyncio``."""
-    _admit()
+    _admit(many[0])
     for attempt in (0, 1):
         try:
             server = aclient()

@@ -168,6 +168,14 @@ local function end_sessions_before(before, kept, why)
   return ended, before
 end
 
+-- Tokens whose session is not in the store are judged by the user's not-before, which only moves forward.
+local function refuse_without_record(moment_ms, why)
+  if moment_ms <= (not_before_ms or 0) then return end
+  not_before_ms = moment_ms
+  redis.call('HSET', USER, 'not_before', int(moment_ms))
+  revoked('user', '', NOW + NOT_BEFORE_LIFE, why)
+end
+
 -- Numbered without gaps, so that a follower sees when it has missed one.
 local function append(marker, log, user)
   for _, r in ipairs(revocations) do

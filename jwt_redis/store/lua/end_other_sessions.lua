@@ -2,5 +2,7 @@
 local why, kept, before = unpack(ARGV, FIRST)
 load()
 local ended, moment_ms = end_sessions_before(before, kept, why)
+-- Where absence accepts, those count too whose record the store has lost. The kept one is judged by its record.
+if LASTING then refuse_without_record(moment_ms, why) end
 settle()
 return reply_written(moment_ms, ended)
