@@ -11,22 +11,34 @@ from django.conf import settings
 from django.core import checks
 from django.core.checks import CheckMessage, Error, Tags, Warning
 from django.core.exceptions import ImproperlyConfigured
+from django.db import Error as DatabaseError
 from django.utils.module_loading import import_string
 
+from jwt_redis import journal
 from jwt_redis.conf import config, problems, simplejwt_setting
 from jwt_redis.exceptions import RevocationUnavailable
 from jwt_redis.store.client import server_info
 from jwt_redis.store.connections import server_location
 
-__all__ = ["check_deployment", "check_settings", "register"]
+__all__ = [
+    "OLDEST_REDIS",
+    "check_deployment",
+    "check_journal",
+    "check_settings",
+    "is_loopback",
+    "neighbours",
+    "register",
+    "version_of",
+]
 
 OLDEST_REDIS = (6, 2)
 _HINT_SETTINGS = "SIMPLE_JWT = {**jwt_redis.simplejwt_settings(), ...}"
 
 
 def register() -> None:
-    """Register both checks."""
+    """Register the checks."""
     checks.register(check_settings, Tags.security)
+    checks.register(check_journal, Tags.database)
     checks.register(check_deployment, Tags.security, deploy=True)
 
 
@@ -54,8 +66,19 @@ def check_settings(app_configs: Any = None, **kwargs: Any) -> list[CheckMessage]
                 id="jwt_redis.W001",
             )
         )
-    if not wrong and config().client_factory is None:
+    if wrong:
+        return found
+    if config().client_factory is None:
         found += _check_alias(config().alias)
+    if config().strategy == "blacklist" and not config().journal:
+        found.append(
+            Warning(
+                "JOURNAL is False under the blacklist strategy: where Redis loses some revocations, by an older"
+                " snapshot or a replica that lagged, tokens that were revoked work again.",
+                hint="JOURNAL True, and `manage.py migrate jwt_redis`.",
+                id="jwt_redis.W003",
+            )
+        )
     return found
 
 
@@ -95,7 +118,7 @@ def _check_wiring() -> list[CheckMessage]:
 
 def _check_alias(alias: str) -> list[CheckMessage]:
     try:
-        url, options = server_location(alias)
+        _, options = server_location(alias)
     except ImproperlyConfigured as error:
         return [
             Error(
@@ -113,16 +136,25 @@ def _check_alias(alias: str) -> list[CheckMessage]:
                 id="jwt_redis.E005",
             )
         )
-    if neighbours := [name for name in settings.CACHES if name != alias and _same_database(url, options, name)]:
+    if others := neighbours(alias):
         found.append(
             Warning(
-                f"CACHES[{alias!r}] shares its Redis database with {', '.join(map(repr, sorted(neighbours)))}:"
+                f"CACHES[{alias!r}] shares its Redis database with {', '.join(map(repr, others))}:"
                 " cache.clear() there is FLUSHDB, and signs everybody out.",
                 hint="Give sessions a database of their own, or better a server.",
                 id="jwt_redis.W002",
             )
         )
     return found
+
+
+def neighbours(alias: str) -> list[str]:
+    """The other caches in the same Redis database.
+
+    :raises ImproperlyConfigured: when the alias is none of a django-redis cache.
+    """
+    url, options = server_location(alias)
+    return sorted(name for name in settings.CACHES if name != alias and _same_database(url, options, name))
 
 
 def _same_database(url: str, options: dict[str, Any], other: str) -> bool:
@@ -144,13 +176,46 @@ def _database(url: str, db: int | None) -> tuple[str, int, str]:
     return (host, parsed.port or 6379, query.get("db") or path or str(db or 0))
 
 
+# With --database, and with --deploy ------------------------------------------------------------------------------
+
+
+def check_journal(app_configs: Any = None, databases: Sequence[str] | None = None, **kwargs: Any) -> list[CheckMessage]:
+    """Is the journal there?
+
+    A warning only: `manage.py migrate` runs this check before it makes the table, and stops at an error.
+    """
+    if problems() or not journal.is_on() or journal.database() not in (databases or ()):
+        return []
+    if (what := _journal_fault()) is None:
+        return []
+    return [Warning(what, hint=_HINT_JOURNAL, id="jwt_redis.W104")]
+
+
+_HINT_JOURNAL = "manage.py migrate jwt_redis"
+
+
+def _journal_fault() -> str | None:
+    try:
+        if journal.has_table():
+            return None
+    except DatabaseError as error:
+        return f"The database of the journal does not answer, and no revocation succeeds without it: {error}."
+    return f"The journal's table is missing from the database {journal.database()!r}: no revocation succeeds."
+
+
 # With --deploy ---------------------------------------------------------------------------------------------------
 
 
 def check_deployment(app_configs: Any = None, **kwargs: Any) -> list[CheckMessage]:
-    """What the live Redis tells."""
+    """What the live servers tell."""
     if problems():
         return []
+    fault = _journal_fault() if journal.is_on() else None
+    found: list[CheckMessage] = [] if fault is None else [Error(fault, hint=_HINT_JOURNAL, id="jwt_redis.E106")]
+    return found + _check_redis()
+
+
+def _check_redis() -> list[CheckMessage]:
     try:
         info = server_info()
     except ImproperlyConfigured:
@@ -168,17 +233,19 @@ def check_deployment(app_configs: Any = None, **kwargs: Any) -> list[CheckMessag
         _check_role,
         _check_eviction,
         _check_persistence,
+        _check_replicas,
     )
     found = [message for check in asked if (message := check(info)) is not None]
     return found if config().client_factory else found + _check_connection()
 
 
-def _version(info: dict[str, Any]) -> tuple[int, ...]:
+def version_of(info: dict[str, Any]) -> tuple[int, ...]:
+    """Major and minor, from INFO."""
     return tuple(int(part) for part in str(info.get("redis_version", "0")).split(".")[:2] if part.isdigit())
 
 
 def _check_version(info: dict[str, Any]) -> CheckMessage | None:
-    if _version(info) >= OLDEST_REDIS:
+    if version_of(info) >= OLDEST_REDIS:
         return None
     return Error(
         f"Redis is {info.get('redis_version')}, and 6.2 is the oldest that will do.",
@@ -191,8 +258,9 @@ def _check_role(info: dict[str, Any]) -> CheckMessage | None:
     if info.get("role", "master") == "master":
         return None
     return Error(
-        "The Redis behind JWT_REDIS is a replica.",
-        hint="Name the primary first in LOCATION: a replica may not know of a revocation yet.",
+        "The Redis behind JWT_REDIS is a replica, which may not know of a revocation yet: every request is answered"
+        " with 503.",
+        hint="Name the primary first in LOCATION.",
         id="jwt_redis.E103",
     )
 
@@ -203,7 +271,8 @@ def _check_eviction(info: dict[str, Any]) -> CheckMessage | None:
         return None
     if config().strategy == "blacklist":
         return Error(
-            f"Redis evicts ({policy}): under the blacklist strategy a revoked token that is evicted works again.",
+            f"Redis evicts ({policy}): under the blacklist strategy a revoked token that is evicted would work again,"
+            " so every request is answered with 503.",
             hint="maxmemory-policy noeviction, or STRATEGY 'whitelist'.",
             id="jwt_redis.E104",
         )
@@ -217,10 +286,26 @@ def _check_eviction(info: dict[str, Any]) -> CheckMessage | None:
 def _check_persistence(info: dict[str, Any]) -> CheckMessage | None:
     if int(info.get("aof_enabled", 0)):
         return None
+    if config().journal:
+        lost = "a crash loses sessions, whose users have to sign in again. Revocations are in the journal."
+    else:
+        lost = "a crash loses sessions and revocations, and without a journal what was revoked may work again."
     return Warning(
-        "Redis does not write an append-only file: after a crash everybody is signed out.",
+        f"Redis does not write an append-only file: {lost}",
         hint="appendonly yes.",
         id="jwt_redis.W103",
+    )
+
+
+def _check_replicas(info: dict[str, Any]) -> CheckMessage | None:
+    waiting, connected = config().wait_replicas, int(info.get("connected_slaves", 0))
+    if waiting is None or connected >= waiting.replicas:
+        return None
+    return Warning(
+        f"WAIT_REPLICAS asks for {waiting.replicas} replicas, and {connected} are connected: each revocation is"
+        " answered with 503.",
+        hint="Start the replicas, or lower WAIT_REPLICAS.",
+        id="jwt_redis.W105",
     )
 
 
@@ -237,7 +322,7 @@ def _check_connection() -> list[CheckMessage]:
                 id="jwt_redis.W101",
             )
         )
-    if parsed.scheme == "redis" and not _is_loopback(parsed.hostname or "") and not pool_kwargs.get("ssl"):
+    if parsed.scheme == "redis" and not is_loopback(parsed.hostname or "") and not pool_kwargs.get("ssl"):
         found.append(
             Warning(
                 f"Redis on {parsed.hostname} is used without TLS.",
@@ -248,7 +333,8 @@ def _check_connection() -> list[CheckMessage]:
     return found
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Does nobody but this very machine hear what is sent there?"""
     if host == "localhost":
         return True
     try:

@@ -9,7 +9,14 @@ from rest_framework import status
 from rest_framework.exceptions import APIException
 from rest_framework_simplejwt.exceptions import DetailDictMixin, TokenError
 
-__all__ = ["InsufficientAuthentication", "JWTRedisError", "NotReplicated", "RevocationUnavailable", "RevokedToken"]
+__all__ = [
+    "InsufficientAuthentication",
+    "JWTRedisError",
+    "JournalUnavailable",
+    "NotReplicated",
+    "RevocationUnavailable",
+    "RevokedToken",
+]
 
 
 class JWTRedisError(Exception):
@@ -31,6 +38,10 @@ class RevocationUnavailable(JWTRedisError, DetailDictMixin, APIException):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return (type(self), ())
+
+
+class JournalUnavailable(RevocationUnavailable):
+    """Redis knows of a revocation, but the journal could not be written: Redis could still forget it."""
 
 
 class NotReplicated(RevocationUnavailable):

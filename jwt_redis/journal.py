@@ -135,7 +135,9 @@ def begin(entries: Sequence[Entry]) -> tuple[str, ...]:
         )
         for entry in entries
     ]
-    Revocation.objects.using(database()).bulk_create(made, ignore_conflicts=True)
+    # A savepoint: a table that is missing must not take the caller's transaction along.
+    with transaction.atomic(using=database()):
+        Revocation.objects.using(database()).bulk_create(made, ignore_conflicts=True)
     return tuple(entry.key for entry in entries)
 
 
@@ -148,7 +150,8 @@ def mark_applied(keys: Sequence[str], written: Written | None, *, is_final: bool
         if written.use_until:
             changes["until"] = _moment(written.use_until + leeway_seconds() + MARGIN)
     if changes:
-        Revocation.objects.using(database()).filter(key__in=keys).update(**changes)
+        with transaction.atomic(using=database()):
+            Revocation.objects.using(database()).filter(key__in=keys).update(**changes)
 
 
 def mark_replayed(found: Sequence[Revocation], written: Written) -> None:

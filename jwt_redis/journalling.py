@@ -9,7 +9,7 @@ from typing import Any
 from django.db import Error as DatabaseError
 
 from jwt_redis import journal, recovery
-from jwt_redis.exceptions import RevocationUnavailable
+from jwt_redis.exceptions import JournalUnavailable, RevocationUnavailable
 from jwt_redis.journal import Entry
 from jwt_redis.store import markers
 from jwt_redis.store.gate import UntrustedStore
@@ -42,13 +42,13 @@ def begin(entries: Sequence[Entry]) -> Exception | None:
 def end(entries: Sequence[Entry], result: Any, error: Exception | None) -> None:
     """Redis was told. ``result`` is what it said, ``error`` what :func:`begin` met.
 
-    :raises RevocationUnavailable: when the journal could not be written: Redis knows, but may forget.
+    :raises JournalUnavailable: when the journal could not be written.
     """
     markers.note(result.written.store_id, result.written.number)
     if not journal.is_on():
         return
     if error is not None:
-        raise RevocationUnavailable from error
+        raise JournalUnavailable from error
     keys = tuple(entry.key for entry in entries)
     try:
         is_final = not journal.is_in_transaction()

@@ -12,7 +12,7 @@ from asgiref.sync import sync_to_async
 from django.dispatch import Signal
 
 from jwt_redis import journalling, recovery
-from jwt_redis.exceptions import RevocationUnavailable
+from jwt_redis.exceptions import JournalUnavailable, RevocationUnavailable
 from jwt_redis.journal import Entry
 from jwt_redis.recovery import atrusted, trusted
 from jwt_redis.store.client import aexecute, execute
@@ -89,8 +89,8 @@ def _carry_out(operation: Operation[T] | Callable[[], Operation[T]]) -> Done[T]:
             result = execute(*step.commands)
             if step.entries:
                 journalling.end(step.entries, result, error)
-        except RevocationUnavailable:
-            recovery.note_failure(has_left_rows=bool(step.entries))
+        except RevocationUnavailable as error:
+            _note_failure(step, error)
             if not step.is_optional:
                 raise
             result = None
@@ -106,13 +106,19 @@ async def _acarry_out(operation: Operation[T] | Callable[[], Operation[T]]) -> D
             result = await aexecute(*step.commands)
             if step.entries:
                 await sync_to_async(journalling.end)(step.entries, result, error)
-        except RevocationUnavailable:
-            recovery.note_failure(has_left_rows=bool(step.entries))
+        except RevocationUnavailable as error:
+            _note_failure(step, error)
             if not step.is_optional:
                 raise
             result = None
         step = _next(step, result)
     return step
+
+
+def _note_failure(step: Operation[Any], error: RevocationUnavailable) -> None:
+    # Without a journal row there is nothing to look for, and Redis was there.
+    if not isinstance(error, JournalUnavailable):
+        recovery.note_failure(has_left_rows=bool(step.entries))
 
 
 def _next(step: Operation[T], result: Any) -> Operation[T] | Done[T]:

@@ -16,6 +16,7 @@ from jwt_redis import sessions
 from jwt_redis.conf import simplejwt_setting
 from jwt_redis.decoding import claims_of
 from jwt_redis.devices import device_of, signing_in_from
+from jwt_redis.journal import acting_as
 from jwt_redis.tokens import RefreshToken, SlidingToken, UntypedToken
 
 __all__ = [
@@ -147,7 +148,9 @@ class SessionBlacklistMixin:
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         """Nothing, once the session is ended."""
-        sessions.revoke_token(self.token_class(attrs["refresh"]), reason="logout")
+        token = self.token_class(attrs["refresh"])
+        with acting_as(claims_of(token).user):
+            sessions.revoke_token(token, reason="logout")
         return {}
 
 

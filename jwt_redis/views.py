@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from typing import Any
 
 from django.utils.translation import gettext as _
@@ -20,10 +21,11 @@ from rest_framework_simplejwt.views import (
     TokenVerifyView,
 )
 
-from jwt_redis import sessions
+from jwt_redis import journal, sessions
 from jwt_redis.authentication import JWTAuthentication
 from jwt_redis.decoding import claims_of, decode
 from jwt_redis.devices import describe
+from jwt_redis.keys import user_id
 from jwt_redis.permissions import HasLiveSession
 from jwt_redis.tokens import RefreshToken
 
@@ -91,7 +93,9 @@ class LogoutView(APIView):
         serializer.is_valid(raise_exception=True)
         try:
             if refresh := serializer.validated_data.get("refresh"):
-                ended = sessions.revoke_token(RefreshToken(refresh), reason="logout")
+                token = RefreshToken(refresh)
+                with journal.acting_as(claims_of(token).user):
+                    ended = sessions.revoke_token(token, reason="logout")
             else:
                 ended = self._end_session_of_header(request)
         except TokenError as error:
@@ -106,9 +110,10 @@ class LogoutView(APIView):
             raise NotAuthenticated(_("Send a refresh token in the body, or an access token in the header."))
         token = decode(raw)
         claims = claims_of(token)
-        if claims.sid is None:
-            return sessions.revoke_token(token, reason="logout")
-        return sessions.end_session(claims.user, claims.sid)
+        with journal.acting_as(claims.user):
+            if claims.sid is None:
+                return sessions.revoke_token(token, reason="logout")
+            return sessions.end_session(claims.user, claims.sid)
 
 
 class _SessionView(APIView):
@@ -119,6 +124,10 @@ class _SessionView(APIView):
         """The asking session's."""
         sid: str = request.auth["sid"]  # type: ignore[index]
         return sid
+
+    def acting(self, request: Request) -> AbstractContextManager[None]:
+        """What is ended within was ended by the user who asks."""
+        return journal.acting_as(user_id(request.user))
 
     def permission_denied(self, request: Request, message: str | None = None, code: str | None = None) -> None:  # type: ignore[override]
         """A token without a session is refused as any bad token is."""
@@ -132,7 +141,8 @@ class LogoutOthersView(_SessionView):
 
     def post(self, request: Request) -> Response:
         """How many this ended."""
-        ended = sessions.end_other_sessions(request.user, self.sid(request))
+        with self.acting(request):
+            ended = sessions.end_other_sessions(request.user, self.sid(request))
         return Response({"sessions_ended": ended})
 
 
@@ -141,7 +151,9 @@ class LogoutAllView(_SessionView):
 
     def post(self, request: Request) -> Response:
         """How many this ended."""
-        return Response({"sessions_ended": sessions.end_all_sessions(request.user)})
+        with self.acting(request):
+            ended = sessions.end_all_sessions(request.user)
+        return Response({"sessions_ended": ended})
 
 
 class SessionListView(_SessionView):
@@ -159,7 +171,8 @@ class SessionDetailView(_SessionView):
     def delete(self, request: Request, sid: str) -> Response:
         """End it. The answer is the same for one that is over, and for one that never was: it is not there."""
         try:
-            sessions.end_session(request.user, sid, even_if_unknown=False)
+            with self.acting(request):
+                sessions.end_session(request.user, sid, even_if_unknown=sid == self.sid(request))
         except ValueError as error:
             raise NotFound(_("Not a session id.")) from error
         return Response(status=204)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from jwt_redis.testing.servers import die_with_parent, free_port
@@ -18,20 +19,37 @@ _START_SECONDS = 30
 
 
 @contextlib.contextmanager
-def http_server(folder: Path, *, workers: int = 3, threads: int = 8, **environment: str) -> Iterator[str]:
-    """Serve the test project with a database file in ``folder``, and the run's Redis. Yields the base URL."""
+def http_server(
+    folder: Path,
+    *,
+    workers: int = 3,
+    threads: int = 8,
+    settings: str = "tests.settings",
+    prepared: Path | None = None,
+    more: Sequence[str] = (),
+    **environment: str,
+) -> Iterator[str]:
+    """Serve the test project with a database file in ``folder``, and the run's Redis. Yields the base URL.
+
+    ``prepared``: a database file to copy there, in place of making one; one that is there already is used.
+    ``more``: arguments for gunicorn.
+    """
+    database = folder / "db.sqlite3"
     env = {
         **os.environ,
-        "DJANGO_SETTINGS_MODULE": "tests.settings",
-        "JWT_REDIS_TEST_DB": str(folder / "db.sqlite3"),
+        "DJANGO_SETTINGS_MODULE": settings,
+        "JWT_REDIS_TEST_DB": str(database),
         **environment,
     }
     python = [sys.executable, "-W", "ignore"]
-    setup = "import django; django.setup(); from tests.server import make_users; make_users()"
-    subprocess.run([*python, "-m", "django", "migrate", "--verbosity", "0"], cwd=ROOT, env=env, check=True)
-    subprocess.run([*python, "-c", setup], cwd=ROOT, env=env, check=True)
+    if prepared is None:
+        setup = "import django; django.setup(); from tests.server import make_users; make_users()"
+        subprocess.run([*python, "-m", "django", "migrate", "--verbosity", "0"], cwd=ROOT, env=env, check=True)
+        subprocess.run([*python, "-c", setup], cwd=ROOT, env=env, check=True)
+    elif not database.exists():
+        shutil.copy(prepared, database)
     port = free_port()
-    arguments = ["-b", f"127.0.0.1:{port}", "-w", str(workers), "--threads", str(threads), "-k", "gthread"]
+    arguments = ["-b", f"127.0.0.1:{port}", "-w", str(workers), "--threads", str(threads), "-k", "gthread", *more]
     log = folder / "gunicorn.log"
     with log.open("wb") as output:
         process = subprocess.Popen(

@@ -7,11 +7,16 @@ from typing import Any
 import pytest
 from django.conf import settings
 from django.core.management import call_command
+from django.db import connection
 from django.test import override_settings
 from rest_framework_simplejwt import settings as simplejwt
 
-from jwt_redis.checks import check_deployment, check_settings
+from jwt_redis.checks import check_deployment, check_journal, check_settings
 from jwt_redis.testing.servers import RedisServer, free_port
+from tests.test_redis_failure import wait_for
+
+# With --deploy the journal is looked for, too.
+pytestmark = pytest.mark.django_db
 
 
 def ids(messages: Any) -> list[str]:
@@ -124,6 +129,47 @@ def test_a_shared_database(neighbour: Any, shared: bool) -> None:
         assert ids(check_settings()) == (["jwt_redis.W002"] if shared else [])
 
 
+def test_a_blacklist_that_nothing_but_redis_remembers() -> None:
+    for strategy, journal, expected in (
+        ("blacklist", False, ["jwt_redis.W003"]),
+        ("blacklist", True, []),
+        ("whitelist", False, []),
+    ):
+        with override_settings(JWT_REDIS={"ALIAS": "sessions", "STRATEGY": strategy, "JOURNAL": journal}):
+            assert ids(check_settings()) == expected
+
+
+# With --database ---------------------------------------------------------------------------------------------------
+
+
+def test_a_journal_whose_table_is_missing() -> None:
+    assert check_journal(databases=["default"]) == []
+    with connection.cursor() as cursor:
+        cursor.execute("ALTER TABLE jwt_redis_revocation RENAME TO elsewhere")
+    (message,) = check_journal(databases=["default"])
+    assert message.id == "jwt_redis.W104" and "migrate" in message.hint
+    # Not where the database is not to be asked, and not where nobody needs the table.
+    assert check_journal() == [] and check_journal(databases=["other"]) == []
+    with override_settings(JWT_REDIS={"ALIAS": "sessions", "JOURNAL": False}):
+        assert check_journal(databases=["default"]) == []
+    assert deployed(GOOD) == ["jwt_redis.E106"]
+    assert deployed(GOOD, JOURNAL=False) == []
+
+
+def test_a_journal_whose_database_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    from django.db import OperationalError
+
+    from jwt_redis import checks
+
+    def refuse() -> bool:
+        raise OperationalError("gone away")
+
+    monkeypatch.setattr(checks.journal, "has_table", refuse)
+    (message,) = check_journal(databases=["default"])
+    assert "gone away" in message.msg
+    assert deployed(GOOD) == ["jwt_redis.E106"]
+
+
 # With --deploy -----------------------------------------------------------------------------------------------------
 
 GOOD = {"appendonly": "yes", "maxmemory-policy": "noeviction", "requirepass": "secret"}
@@ -148,6 +194,25 @@ def test_a_good_server() -> None:
 
 def test_a_server_as_it_comes() -> None:
     assert deployed({}) == ["jwt_redis.W101", "jwt_redis.W103"]
+
+
+def test_without_a_file_the_journal_makes_the_difference() -> None:
+    for journal, lost in ((True, "are in the journal"), (False, "may work again")):
+        with RedisServer() as server:
+            settings_here = {"ALIAS": "sessions", "JOURNAL": journal}
+            with override_settings(CACHES={"sessions": cache(server.url)}, JWT_REDIS=settings_here):
+                (message,) = [one for one in check_deployment() if one.id == "jwt_redis.W103"]
+                assert lost in message.msg
+
+
+def test_fewer_replicas_than_are_waited_for() -> None:
+    assert deployed(GOOD, WAIT_REPLICAS=1) == ["jwt_redis.W105"]
+    with RedisServer(options={"appendonly": "yes"}) as server, server.client() as client:
+        replica = RedisServer(options={"replicaof": f"127.0.0.1 {server.port}", "repl-diskless-sync-delay": "0"})
+        waiting = {"ALIAS": "sessions", "WAIT_REPLICAS": 1}
+        with replica, override_settings(CACHES={"sessions": cache(server.url)}, JWT_REDIS=waiting):
+            wait_for(lambda: int(client.info()["connected_slaves"]) == 1)
+            assert ids(check_deployment()) == ["jwt_redis.W101"]
 
 
 def test_a_server_that_evicts() -> None:

@@ -11,10 +11,15 @@ from typing import Any
 import pytest
 import redis
 from django.core.management import CommandError, call_command
+from django.db import OperationalError, connection
 from django.test import override_settings
 
-from jwt_redis import keys, sessions
-from jwt_redis.testing.servers import free_port
+from jwt_redis import journal, keys, sessions
+from jwt_redis.exceptions import NotReplicated
+from jwt_redis.journal import Entry
+from jwt_redis.models import Revocation
+from jwt_redis.testing.servers import RedisServer, free_port
+from tests.test_redis_failure import pointed_at
 
 pytestmark = pytest.mark.django_db
 
@@ -176,6 +181,58 @@ def test_a_dead_redis_is_a_command_error(alice: Any) -> None:
                 run(*args)
 
 
+def test_a_revocation_while_redis_is_down_is_kept_in_the_journal(alice: Any) -> None:
+    with RedisServer(options={"appendonly": "yes"}) as server, pointed_at(server.url):
+        token = sessions.open_session(alice)
+        server.kill()
+        with pytest.raises(CommandError, match=r"In the journal 1 revocation is pending.*jwt_sync"):
+            run("jwt_revoke", "--user", "alice", "--reason", "stolen")
+        (row,) = journal.history(str(alice.pk))
+        assert row.applied_at is None and row.reason == "stolen" and row.actor.startswith("manage.py jwt_revoke (")
+        with pytest.raises(CommandError, match="Redis does not answer"):
+            run("jwt_revoke", "--user", "alice", "--except", token["sid"])
+        server.start()
+        assert "Applied 1 revocation " in run("jwt_sync")
+        assert not is_good(token)
+
+
+def test_replicas_that_do_not_confirm_are_an_error(alice: Any) -> None:
+    sessions.open_session(alice)
+    with override_settings(JWT_REDIS={"ALIAS": "sessions", "WAIT_REPLICAS": (1, 0.05)}):
+        with pytest.raises(CommandError, match="only 0 of 1 replicas") as caught:
+            run("jwt_revoke", "--user", "alice")
+        assert isinstance(caught.value.__cause__, NotReplicated)
+    assert "Applied 1 revocation " in run("jwt_sync")
+
+
+def test_a_journal_that_cannot_be_written_is_told_from_a_redis_that_is_down(
+    alice: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    token = sessions.open_session(alice)
+
+    def refuse(entries: Any) -> None:
+        raise OperationalError("gone away")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(journal, "begin", refuse)
+        with pytest.raises(CommandError, match=r"journal cannot be .*gone away.*in Redis alone"):
+            run("jwt_revoke", "--user", "alice")
+    assert not is_good(token)
+
+
+def test_who_revoked_is_written_down(alice: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOGNAME", "operator")
+    run("jwt_revoke", "--user", "alice")
+    assert journal.history(str(alice.pk))[0].actor == "manage.py jwt_revoke (operator)"
+
+    def nobody() -> str:
+        raise KeyError("no such uid")
+
+    monkeypatch.setattr("getpass.getuser", nobody)
+    run("jwt_revoke", "--user", "alice")
+    assert journal.history(str(alice.pk))[0].actor == "manage.py jwt_revoke (?)"
+
+
 # jwt_sessions ------------------------------------------------------------------------------------------------------
 
 
@@ -191,6 +248,36 @@ def test_the_table_and_the_json_show_the_same_sessions(alice: Any, rf: Any) -> N
 def test_a_user_without_sessions(alice: Any) -> None:
     assert "no live session" in run("jwt_sessions", "alice")
     assert json.loads(run("jwt_sessions", "alice", "--json")) == []
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_history_says_what_was_revoked_why_and_by_whom(alice: Any, bob: Any) -> None:
+    token, other = sessions.open_session(alice), sessions.open_session(bob)
+    run("jwt_revoke", "--session", token["sid"], "--user", "alice", "--reason", "stolen_laptop")
+    sessions.end_session(bob, other["sid"])
+    journal.begin([Entry(Revocation.Kind.USER, str(alice.pk), reason="waiting")])
+    table = run("jwt_sessions", "alice", "--history")
+    first, second = table.splitlines()[2:]
+    assert "waiting" in first and first.endswith("pending")
+    assert all(text in second for text in (token["sid"], "one session", "stolen_laptop", "manage.py jwt_revoke"))
+    assert other["sid"] not in table
+    rows = json.loads(run("jwt_sessions", "alice", "--history", "--json"))
+    assert [row["reason"] for row in rows] == ["waiting", "stolen_laptop"]
+    assert set(rows[0]) == {"created_at", "kind", "target", "reason", "actor", "applied_at", "until"}
+    assert rows[0]["applied_at"] is None and rows[1]["applied_at"] is not None
+
+
+def test_the_history_needs_no_redis_but_a_journal(alice: Any) -> None:
+    with pointed_at(f"redis://127.0.0.1:{free_port()}/0"):
+        assert "Nothing was revoked" in run("jwt_sessions", "alice", "--history")
+    with override_settings(JWT_REDIS={"ALIAS": "sessions", "JOURNAL": False}):
+        with pytest.raises(CommandError, match="JOURNAL"):
+            run("jwt_sessions", "alice", "--history")
+        assert "no live session" in run("jwt_sessions", "alice")
+    with connection.cursor() as cursor:
+        cursor.execute("ALTER TABLE jwt_redis_revocation RENAME TO elsewhere")
+    with pytest.raises(CommandError, match="migrate jwt_redis"):
+        run("jwt_sessions", "alice", "--history")
 
 
 # jwt_cleanup -------------------------------------------------------------------------------------------------------
@@ -223,6 +310,45 @@ def test_cleanup_drops_devices_whose_user_hash_is_gone(store: redis.Redis) -> No
     store.hset("jwt:{9}:devices", "device:" + "a" * 22, "{}")
     run("jwt_cleanup")
     assert not store.exists("jwt:{9}:devices")
+
+
+def write_rows(count: int, *, days: int, applied: bool) -> None:
+    keys_of = journal.begin([Entry(Revocation.Kind.USER, str(n), reason="revoked") for n in range(count)])
+    moment = datetime.now(tz=UTC)
+    until = moment + timedelta(days=days)
+    for first in range(0, count, 500):
+        rows = Revocation.objects.filter(key__in=keys_of[first : first + 500])
+        rows.update(until=until, applied_at=moment if applied else None)
+
+
+def test_cleanup_drops_rows_past_their_end_and_never_pending_ones(
+    db: None, monkeypatch: pytest.MonkeyPatch, django_assert_max_num_queries: Any
+) -> None:
+    # Those that stay lie in the midst of a batch.
+    write_rows(12, days=-2, applied=True)
+    write_rows(2, days=2, applied=True)
+    write_rows(3, days=-2, applied=False)
+    write_rows(11, days=-2, applied=True)
+    assert "Would drop 23 rows of the journal" in run("jwt_cleanup", "--dry-run")
+    assert Revocation.objects.exclude(kind="store").count() == 28
+    monkeypatch.setattr("jwt_redis.management.commands.jwt_cleanup._ROWS", 10)
+    # Three batches of a SELECT and a DELETE: no row is loaded.
+    with django_assert_max_num_queries(20):
+        assert "Dropped 23 rows of the journal" in run("jwt_cleanup")
+    left = Revocation.objects.exclude(kind="store")
+    assert left.filter(applied_at=None).count() == 3 and left.count() == 5
+    assert "Dropped 0 rows of the journal" in run("jwt_cleanup")
+
+
+def test_cleanup_of_a_journal_that_was_switched_off(alice: Any) -> None:
+    write_rows(1, days=-2, applied=True)
+    with override_settings(JWT_REDIS={"ALIAS": "sessions", "JOURNAL": False}):
+        assert "Dropped 1 row of the journal" in run("jwt_cleanup")
+        with connection.cursor() as cursor:
+            cursor.execute("ALTER TABLE jwt_redis_revocation RENAME TO elsewhere")
+        assert "journal" not in run("jwt_cleanup")
+    with pytest.raises(CommandError, match="migrate jwt_redis"):
+        run("jwt_cleanup")
 
 
 def test_cleanup_refuses_a_batch_of_nothing() -> None:

@@ -344,6 +344,23 @@ def test_a_journal_that_cannot_be_written_is_an_error_and_the_session_is_ended(a
     assert Revocation.objects.get().applied_at is not None
 
 
+def test_a_journal_that_cannot_be_written_takes_neither_the_transaction_nor_anybody_else_along(
+    alice: Any, bob: Any
+) -> None:
+    pair, bobs = Pair(alice), Pair(bob)
+    with connection.cursor() as cursor:
+        cursor.execute("ALTER TABLE jwt_redis_revocation RENAME TO away")
+    with transaction.atomic():
+        alice.set_password("new")
+        with pytest.raises(RevocationUnavailable):
+            alice.save()
+        # Not broken: the caller may go on, or undo it.
+        assert type(alice).objects.filter(pk=alice.pk).exists()
+    assert [reason(pair.access), reason(bobs.access)] == ["session_ended", None]
+    with connection.cursor() as cursor:
+        cursor.execute("ALTER TABLE away RENAME TO jwt_redis_revocation")
+
+
 def test_a_revocation_while_redis_is_down_is_an_error_and_is_applied_first_of_all_when_it_is_back(
     own: RedisServer, alice: Any
 ) -> None:

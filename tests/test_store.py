@@ -10,8 +10,7 @@ import redis
 
 from jwt_redis import keys, recovery
 from jwt_redis.records import EndedSession, Marker, SessionRecord, parse_session
-from jwt_redis.store import commands
-from jwt_redis.store import client
+from jwt_redis.store import client, commands
 from jwt_redis.store.commands import Rotation
 from jwt_redis.verdicts import Claims
 

@@ -15,11 +15,9 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from jwt_redis import recovery
 from jwt_redis.records import Marker
-from jwt_redis.store import commands, gate
-from jwt_redis.store import client
+from jwt_redis.store import client, commands, gate
 from jwt_redis.testing.servers import RedisServer
 from jwt_redis.verdicts import Claims, decide
-
 
 pytestmark = pytest.mark.django_db
 

@@ -56,7 +56,7 @@ def nodes() -> Iterator[tuple[Any, list[Node]]]:
     made: Any = connect(gated=False)
     try:
         if isinstance(made, redis.RedisCluster):
-            each = {node.name: made.get_redis_connection(node) for node in made.get_primaries()}
+            each = {node.name: made.get_redis_connection(node) for node in made.get_primaries()}  # type: ignore[no-untyped-call]
         else:
             each = {"": made}
         yield made, [Node(name, client, _info(client)) for name, client in sorted(each.items())]

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from jwt_redis.conf import config
 from jwt_redis.diagnosis.findings import Finding, notice, ok, problem, warning
 from jwt_redis.diagnosis.nodes import Node, Unanswered
+from jwt_redis.diagnosis.sizes import counted
 
 __all__ = ["check_isolation", "check_replicas"]
 
@@ -23,8 +24,8 @@ def check_replicas(node: Node) -> Iterator[Finding]:
     if waiting and len(online) < waiting.replicas:
         yield problem(
             "replicas",
-            f"{len(online)} replicas are connected, and WAIT_REPLICAS asks for {waiting.replicas}: each revocation is"
-            " answered with 503.",
+            f"{counted(len(online), 'replica')} connected, and WAIT_REPLICAS asks for {waiting.replicas}: each"
+            " revocation is answered with 503.",
             "Start the replicas, or lower WAIT_REPLICAS.",
         )
     elif not replicas:
@@ -54,7 +55,7 @@ def _lag(node: Node, replicas: list[dict[str, object]]) -> Iterator[Finding]:
         state = str(replica.get("state"))
         is_late = is_late or state != "online" or seconds >= _SECONDS or behind >= _BYTES
         said.append(f"{replica.get('ip')}:{replica.get('port')} {state}, {behind} bytes and {seconds} s behind")
-    found = f"{len(replicas)} replica{'' if len(replicas) == 1 else 's'}: {'; '.join(said)}."
+    found = f"{counted(len(replicas), 'replica')}: {'; '.join(said)}."
     if is_late:
         yield warning("replicas", found, "Look for a slow link or an overloaded replica.")
     else:

@@ -11,6 +11,7 @@ from jwt_redis.checks import OLDEST_REDIS, is_loopback, version_of
 from jwt_redis.conf import config
 from jwt_redis.diagnosis.findings import Finding, notice, ok, problem, warning
 from jwt_redis.diagnosis.nodes import Node, Unanswered
+from jwt_redis.diagnosis.sizes import counted, size, span
 
 __all__ = ["check_connection", "check_memory_limit", "check_persistence", "check_role", "check_version"]
 
@@ -44,7 +45,7 @@ def check_memory_limit(node: Node) -> Iterator[Finding]:
     """Does it throw keys away, or is it about to be full?"""
     policy = str(node.info.get("maxmemory_policy", "noeviction"))
     limit, used, evicted = node.number("maxmemory"), node.number("used_memory"), node.number("evicted_keys")
-    facts = f"maxmemory {_size(limit) if limit else 'without a limit'}, {policy}; {_size(used)} in use"
+    facts = f"maxmemory {size(limit) if limit else 'without a limit'}, {policy}; {size(used)} in use"
     if policy != "noeviction":
         consequence = (
             "a revoked token that is evicted would work again, so every request is answered with 503"
@@ -63,7 +64,7 @@ def check_memory_limit(node: Node) -> Iterator[Finding]:
     if evicted:
         yield warning(
             "evicted",
-            f"{evicted} keys were evicted since this server was started.",
+            f"{counted(evicted, 'key')} evicted since this server was started.",
             "Whoever lost a key was signed out. Give sessions a server of their own, with maxmemory-policy noeviction.",
         )
 
@@ -89,11 +90,11 @@ def check_persistence(node: Node) -> Iterator[Finding]:
         )
     else:
         age = time.time() - node.number("rdb_last_save_time")
-        yield ok("snapshot", f"The last snapshot is {_span(age)} old.")
+        yield ok("snapshot", f"No snapshot has failed; the last one, or the start, was {span(age)} ago.")
 
 
 def _without_aof(node: Node) -> Finding:
-    found = f"No append-only file: a crash loses {node.number('rdb_changes_since_last_save')} changes right now."
+    found = f"No append-only file: a crash now loses {counted(node.number('rdb_changes_since_last_save'), 'change')}."
     if config().journal:
         return warning(
             "persistence",
@@ -146,21 +147,3 @@ def check_connection(node: Node) -> Iterator[Finding]:
             "No password: whoever reaches Redis can sign in as anybody.",
             "requirepass or an ACL user, and PASSWORD in the alias' OPTIONS.",
         )
-
-
-def _size(count: int) -> str:
-    size = float(count)
-    for unit in ("B", "KB", "MB", "GB"):
-        if size < 1024:
-            break
-        size /= 1024
-    else:
-        unit = "TB"
-    return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
-
-
-def _span(seconds: float) -> str:
-    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
-        if seconds >= size:
-            return f"{seconds / size:.0f} {unit}"
-    return f"{max(0, seconds):.0f} s"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import shutil
 import sys
 import time
@@ -13,11 +14,13 @@ from typing import IO, Any
 from django.contrib.auth import get_user_model
 from django.core.exceptions import ValidationError
 from django.core.management.base import CommandError
+from django.db import Error as DatabaseError
 
-from jwt_redis.exceptions import RevocationUnavailable
+from jwt_redis import journal
+from jwt_redis.exceptions import NotReplicated, RevocationUnavailable
 from jwt_redis.keys import user_id
 
-__all__ = ["ProgressLine", "ago", "find_user", "redis_needed", "table"]
+__all__ = ["ProgressLine", "actor", "ago", "find_user", "journal_needed", "redis_needed", "table"]
 
 
 def find_user(text: str) -> str:
@@ -49,14 +52,60 @@ def find_user(text: str) -> str:
 
 @contextmanager
 def redis_needed() -> Iterator[None]:
-    """Turn a Redis that does not answer into a CommandError."""
+    """Turn a Redis, or a journal, that does not answer into a CommandError."""
     try:
         yield
-    except RevocationUnavailable as error:
+    except NotReplicated as error:
+        again = "It stays pending: `manage.py jwt_sync`" if journal.is_on() else "The same command"
         raise CommandError(
-            f"Redis does not answer ({error.__cause__ or 'it failed a moment ago'}). Nothing is known to have changed;"
-            " ask again with jwt_sessions. Is the alias in JWT_REDIS right? `manage.py check --deploy` tells more."
+            f"Redis has it, but only {error.confirmed} of {error.wanted} replicas have confirmed it. {again}"
+            " tries again."
         ) from error
+    except RevocationUnavailable as error:
+        if isinstance(error.__cause__, DatabaseError):
+            raise CommandError(_without_journal(error.__cause__)) from error
+        raise CommandError(
+            f"Redis does not answer ({error.__cause__ or 'it failed a moment ago'}). {_what_is_pending()}"
+            " `manage.py jwt_doctor` tells more."
+        ) from error
+
+
+@contextmanager
+def journal_needed() -> Iterator[None]:
+    """Turn a journal that does not answer into a CommandError."""
+    try:
+        yield
+    except DatabaseError as error:
+        raise CommandError(_without_journal(error)) from error
+
+
+def _without_journal(error: DatabaseError) -> str:
+    return (
+        f"The journal cannot be read or written ({error}). What was to be revoked may be in Redis alone, which may lose"
+        " it: do it again when the database answers. Was `manage.py migrate jwt_redis` run?"
+    )
+
+
+def _what_is_pending() -> str:
+    try:
+        pending = journal.pending_count() if journal.is_on() else 0
+    except DatabaseError:
+        pending = 0
+    if pending:
+        return (
+            f"In the journal {pending} revocation{' is' if pending == 1 else 's are'} pending, which will be applied as"
+            " soon as it does; `manage.py jwt_sync` does so by hand."
+        )
+    return "Nothing is known to have changed; ask again with jwt_sessions. Is the alias in JWT_REDIS right?"
+
+
+def actor(command: str) -> str:
+    """Who runs a command, for the journal."""
+    try:
+        name = getpass.getuser()
+    except (KeyError, OSError, ImportError):
+        name = "?"  # a container's user need not have a name
+    return f"manage.py {command} ({name})"
 
 
 def ago(moment: datetime) -> str:

@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from jwt_redis import keys
-from jwt_redis.management.base import ProgressLine, redis_needed
+from jwt_redis import journal, keys
+from jwt_redis.management.base import ProgressLine, journal_needed, redis_needed
 from jwt_redis.operations import Done, Operation, run
 from jwt_redis.store import commands
 from jwt_redis.store.client import key_count, user_keys
 
+_ROWS = 1000
+
 
 class Command(BaseCommand):
-    """Prune the store."""
+    """Prune the journal and the store."""
 
     help = (
-        "Drop what has run out in Redis: expired sessions, blacklist entries and devices without a session. Writes do"
-        " so for their own user anyway, and keys expire; this is for users who left many behind and do not come back."
+        "Drop what has run out. In the journal: rows past their end, which nobody else drops. In Redis: expired"
+        " sessions, blacklist entries and devices without a session; writes do so for their own user anyway, and keys"
+        " expire, so this is for users who left many behind and do not come back."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -32,11 +36,35 @@ class Command(BaseCommand):
         if options["batch"] < 1:
             raise CommandError("--batch: a number above zero is needed.")
         dry_run = options["dry_run"]
+        self._clean_journal(dry_run)
+        self._clean_redis(dry_run, options["batch"])
+
+    def _clean_journal(self, dry_run: bool) -> None:
+        """A thousand rows a DELETE, so that none holds a lock for long. Pending rows are never among them."""
+        with journal_needed():
+            # What is left of a journal that was switched off has run out too.
+            if not journal.is_on() and not journal.has_table():
+                return
+            total = journal.expired().count()
+            dropped = total
+            if not dry_run:
+                line = ProgressLine(sys.stderr, total)
+                dropped = 0
+                for first, last in _ranges():
+                    # Not delete(): receivers of any sender would have each row loaded and announced.
+                    rows = journal.expired().filter(pk__gte=first, pk__lte=last)
+                    dropped += rows._raw_delete(rows.db)
+                    line.show(dropped)
+                line.close()
+        verb = "Would drop" if dry_run else "Dropped"
+        self.stdout.write(f"{verb} {dropped} row{'' if dropped == 1 else 's'} of the journal.")
+
+    def _clean_redis(self, dry_run: bool, batch_size: int) -> None:
         users = fields = devices = 0
         with redis_needed():
             line = ProgressLine(sys.stderr, key_count())
             scanned = 0
-            for batch in user_keys(keys.user_pattern(), options["batch"]):
+            for batch in user_keys(keys.user_pattern(), batch_size):
                 # SCAN may name a key twice, and a user has two.
                 for user_key in {owner for key in batch if (owner := keys.user_key_of(key)) is not None}:
                     dropped, orphans = run(Operation((commands.prune(user_key, dry_run=dry_run),), Done))
@@ -48,3 +76,11 @@ class Command(BaseCommand):
             line.close()
         verb = "Would drop" if dry_run else "Dropped"
         self.stdout.write(f"{verb} {fields} expired fields and {devices} device fields of {users} users.")
+
+
+def _ranges() -> Iterator[tuple[int, int]]:
+    """The ids of the journal's rows to drop, as first and last of each batch."""
+    last = 0
+    while ids := list(journal.expired().filter(pk__gt=last).order_by("pk").values_list("pk", flat=True)[:_ROWS]):
+        last = ids[-1]
+        yield ids[0], last

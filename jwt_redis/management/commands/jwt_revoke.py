@@ -10,8 +10,8 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils.dateparse import parse_datetime
 from rest_framework_simplejwt.exceptions import TokenError
 
-from jwt_redis import sessions
-from jwt_redis.management.base import find_user, redis_needed
+from jwt_redis import journal, sessions
+from jwt_redis.management.base import actor, find_user, redis_needed
 
 
 class Command(BaseCommand):
@@ -44,7 +44,7 @@ class Command(BaseCommand):
         kind = chosen[0] if chosen else "user"
         self._refuse_stray(kind, options)
         try:
-            with redis_needed():
+            with redis_needed(), journal.acting_as(actor("jwt_revoke")):
                 if kind == "token":
                     self._token(options["token"])
                 elif kind == "all":
@@ -77,7 +77,6 @@ class Command(BaseCommand):
         self._say(changed, "The token is revoked.", "The token was revoked before, or its session is over.")
 
     def _of_user(self, kind: str, user: str, options: dict[str, Any]) -> None:
-        live = [session.sid for session in sessions.list_sessions(user)]
         if kind == "jti":
             if self.dry_run:
                 self.stdout.write(f"Would revoke the token {options['jti']} of user {user}.")
@@ -87,23 +86,27 @@ class Command(BaseCommand):
         elif kind == "session":
             sid = options["session"]
             if self.dry_run:
-                state = "alive" if sid in live else "not alive"
+                state = "alive" if sid in _live(user) else "not alive"
                 self.stdout.write(f"Would end the session {sid} of user {user}, which is {state}.")
                 return
             changed = sessions.end_session(user, sid, reason=self.reason)
             self._say(changed, "The session is ended.", "There was no such live session.")
         else:
-            kept = options["kept"]
-            if kept and kept not in live:
-                raise CommandError(f"--except: user {user} has no live session {kept}. `jwt_sessions` lists them.")
-            if self.dry_run:
-                self.stdout.write(f"Would end {len(live) - bool(kept)} sessions of user {user}.")
-                return
-            if kept:
-                count = sessions.end_other_sessions(user, kept, reason=self.reason)
-            else:
-                count = sessions.end_all_sessions(user, reason=self.reason)
-            self._say(True, f"Ended {count} session{'' if count == 1 else 's'} of user {user}.", "")
+            self._all_of_user(user, options["kept"])
+
+    def _all_of_user(self, user: str, kept: str | None) -> None:
+        # Asked only where it matters: without Redis the journal can still be told.
+        live = _live(user) if kept or self.dry_run else []
+        if kept and kept not in live:
+            raise CommandError(f"--except: user {user} has no live session {kept}. `jwt_sessions` lists them.")
+        if self.dry_run:
+            self.stdout.write(f"Would end {len(live) - bool(kept)} sessions of user {user}.")
+            return
+        if kept:
+            count = sessions.end_other_sessions(user, kept, reason=self.reason)
+        else:
+            count = sessions.end_all_sessions(user, reason=self.reason)
+        self._say(True, f"Ended {count} session{'' if count == 1 else 's'} of user {user}.", "")
 
     def _everything(self, before: str | None, *, ask: bool) -> None:
         moment = None
@@ -131,3 +134,7 @@ class Command(BaseCommand):
 
     def _say(self, changed: bool, done: str, nothing: str) -> None:
         self.stdout.write(self.style.SUCCESS(done) if changed else self.style.WARNING(nothing))
+
+
+def _live(user: str) -> list[str]:
+    return [session.sid for session in sessions.list_sessions(user)]

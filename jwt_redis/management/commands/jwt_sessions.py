@@ -4,29 +4,34 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
+from datetime import datetime
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandParser
+from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.core.serializers.json import DjangoJSONEncoder
 
-from jwt_redis import sessions
+from jwt_redis import journal, sessions
 from jwt_redis.devices import describe
-from jwt_redis.management.base import ago, find_user, redis_needed, table
+from jwt_redis.management.base import ago, find_user, journal_needed, redis_needed, table
 
 
 class Command(BaseCommand):
     """List a user's sessions."""
 
-    help = "List the live sessions of a user, the one used last first."
+    help = "List the live sessions of a user, the one used last first; or, from the journal, what was revoked."
 
     def add_arguments(self, parser: CommandParser) -> None:
         """The options."""
         parser.add_argument("user", help="a primary key or username (id:VALUE for a deleted user)")
+        parser.add_argument("--history", action="store_true", help="what was revoked of the user, the latest first")
         parser.add_argument("--json", action="store_true", help="for a script to read")
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Print them."""
         user = find_user(options["user"])
+        if options["history"]:
+            self._history(user, as_json=options["json"])
+            return
         with redis_needed():
             found = sessions.list_sessions(user)
         if options["json"]:
@@ -51,3 +56,36 @@ class Command(BaseCommand):
             ],
         )
         self.stdout.write("\n".join(lines))
+
+    def _history(self, user: str, *, as_json: bool) -> None:
+        if not journal.is_on():
+            raise CommandError('There is no journal: JWT_REDIS["JOURNAL"] is False. Live sessions: without --history.')
+        with journal_needed():
+            found = list(journal.history(user))
+        if as_json:
+            named = ("created_at", "kind", "target", "reason", "actor", "applied_at", "until")
+            rows = [{name: getattr(row, name) for name in named} for row in found]
+            self.stdout.write(json.dumps(rows, cls=DjangoJSONEncoder, indent=2))
+            return
+        if not found:
+            self.stdout.write(f"Nothing was revoked of user {user}, or it is past and was cleaned up.")
+            return
+        lines = table(
+            ("WHEN", "WHAT", "TARGET", "WHY", "BY WHOM", "IN REDIS SINCE"),
+            [
+                (
+                    _stamp(row.created_at),
+                    row.get_kind_display(),
+                    row.target or "-",
+                    row.reason,
+                    row.actor or "-",
+                    "pending" if row.applied_at is None else _stamp(row.applied_at),
+                )
+                for row in found
+            ],
+        )
+        self.stdout.write("\n".join(lines))
+
+
+def _stamp(moment: datetime) -> str:
+    return f"{moment:%Y-%m-%d %H:%M:%S}{' UTC' if moment.tzinfo else ''}"
