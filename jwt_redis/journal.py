@@ -181,6 +181,12 @@ def pending(after: int, limit: int) -> list[Revocation]:
     return list(_timed().filter(applied_at=None, id__gt=after).order_by("id")[:limit])
 
 
+def pending_users() -> frozenset[str]:
+    """Whom the pending rows concern; "" for everybody."""
+    found = Revocation.objects.using(database()).filter(applied_at=None)
+    return frozenset(found.values_list("user", flat=True).distinct())
+
+
 def missing_from(store_id: str | None, number: int, born_ms: int | None, after: int, limit: int) -> list[Revocation]:
     """Rows that are still of use and that a store which stands behind its ``number``-th revocation may lack.
 

@@ -14,7 +14,7 @@ from django.dispatch import Signal
 from jwt_redis import journalling, recovery
 from jwt_redis.exceptions import JournalUnavailable, RevocationUnavailable
 from jwt_redis.journal import Entry
-from jwt_redis.recovery import atrusted, trusted
+from jwt_redis.recovery import atrusted, trusted, under_way
 from jwt_redis.store.client import aexecute, execute
 from jwt_redis.store.commands import Command
 
@@ -68,27 +68,35 @@ def run(operation: Operation[T] | Callable[[], Operation[T]]) -> T:
     :raises RevocationUnavailable: when Redis did not answer. What is in the journal by then is applied later.
     """
     work = partial(_carry_out, operation)
-    return publish(trusted(work, revokes=_revokes(operation)))
+    if not (keys := _journalled(operation)):
+        return publish(trusted(work))
+    with under_way(keys):
+        done = trusted(work, revokes=True)
+    return publish(done)
 
 
 async def arun(operation: Operation[T] | Callable[[], Operation[T]]) -> T:
     """:func:`run` over ``redis.asyncio``."""
     work = partial(_acarry_out, operation)
-    return await apublish(await atrusted(work, revokes=_revokes(operation)))
+    if not (keys := _journalled(operation)):
+        return await apublish(await atrusted(work))
+    with under_way(keys):
+        done = await atrusted(work, revokes=True)
+    return await apublish(done)
 
 
-def _revokes(operation: Operation[T] | Callable[[], Operation[T]]) -> bool:
-    return isinstance(operation, Operation) and bool(operation.entries)
+def _journalled(operation: Operation[T] | Callable[[], Operation[T]]) -> tuple[str, ...]:
+    return tuple(entry.key for entry in operation.entries) if isinstance(operation, Operation) else ()
 
 
 def _carry_out(operation: Operation[T] | Callable[[], Operation[T]]) -> Done[T]:
     step: Operation[T] | Done[T] = operation() if callable(operation) else operation
     while isinstance(step, Operation):
         try:
-            error = journalling.begin(step.entries) if step.entries else None
+            unwritten = journalling.begin(step.entries) if step.entries else None
             result = execute(*step.commands)
             if step.entries:
-                journalling.end(step.entries, result, error)
+                journalling.end(step.entries, result, unwritten)
         except RevocationUnavailable as error:
             _note_failure(step, error)
             if not step.is_optional:
@@ -102,10 +110,10 @@ async def _acarry_out(operation: Operation[T] | Callable[[], Operation[T]]) -> D
     step: Operation[T] | Done[T] = operation() if callable(operation) else operation
     while isinstance(step, Operation):
         try:
-            error = await sync_to_async(journalling.begin)(step.entries) if step.entries else None
+            unwritten = await sync_to_async(journalling.begin)(step.entries) if step.entries else None
             result = await aexecute(*step.commands)
             if step.entries:
-                await sync_to_async(journalling.end)(step.entries, result, error)
+                await sync_to_async(journalling.end)(step.entries, result, unwritten)
         except RevocationUnavailable as error:
             _note_failure(step, error)
             if not step.is_optional:

@@ -7,12 +7,15 @@ could not be reached; :func:`sweep` applies those.
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import os
 import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any, Final, TypeVar
 
+import redis
 from asgiref.sync import sync_to_async
 from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import setting_changed
@@ -22,7 +25,7 @@ from django.db import connections
 from jwt_redis import journal
 from jwt_redis.conf import config
 from jwt_redis.exceptions import RevocationUnavailable
-from jwt_redis.keys import SEEN, TRUSTED, UserTag
+from jwt_redis.keys import SEEN, TRUSTED, UserTag, user_tag
 from jwt_redis.models import Revocation
 from jwt_redis.records import Marker
 from jwt_redis.store import client, commands, gate, markers
@@ -32,11 +35,13 @@ __all__ = [
     "apply_rows",
     "atrusted",
     "establish",
+    "is_blocked",
     "is_due",
     "note_failure",
     "sweep",
     "sweep_now_and_then",
     "trusted",
+    "under_way",
 ]
 
 logger = logging.getLogger(__name__)
@@ -63,12 +68,27 @@ _TRIES: Final = 3
 _lock = threading.Lock()
 # This process has failed to reach Redis: others may have, too, and have left rows.
 _has_failed = False
+_token: tuple[int, str] | None = None
+# Users with rows that Redis answers with an error; "" for everybody.
+_blocked: frozenset[str] = frozenset()
+# Rows whose own commands this process is about to run: were they applied here, it would find nothing left to do.
+_under_way: set[str] = set()
 _keeper_lock = threading.Lock()
 _keeper: threading.Thread | None = None
 _next_sweep = 0.0
 _next_look = 0.0
 # How often trust was established: who has waited for another thread to do so has nothing left to do.
 _established = 0
+
+
+@contextlib.contextmanager
+def under_way(keys: tuple[str, ...]) -> Iterator[None]:
+    """These rows are applied by whoever calls this, and until then by nobody else of this process."""
+    _under_way.update(keys)
+    try:
+        yield
+    finally:
+        _under_way.difference_update(keys)
 
 
 def note_failure(*, has_left_rows: bool = False) -> None:
@@ -82,6 +102,11 @@ def note_failure(*, has_left_rows: bool = False) -> None:
     # What a transaction has left is not there yet, or never will be; its end sees to it.
     if has_left_rows and config().journal and not journal.is_in_transaction():
         _keep_trying()
+
+
+def is_blocked(user: str) -> bool:
+    """Is something pending about this user that Redis does not take? ``user`` as from ``keys.user_id``."""
+    return bool(_blocked) and (user_tag(user) in _blocked or "" in _blocked)
 
 
 def _keep_trying() -> None:
@@ -98,11 +123,11 @@ def _try_until_applied() -> None:
     while True:
         time.sleep(RETRY_EVERY)
         with _keeper_lock:
-            if not _has_failed:
+            if not _has_failed and not _blocked:
                 _keeper = None
                 return
         try:
-            trusted(lambda: sweep(only_if_due=True))
+            trusted(sweep)
         except (RevocationUnavailable, DatabaseError, ImproperlyConfigured) as error:
             logger.debug("Revocations stay pending: %s", error)
         finally:
@@ -121,9 +146,10 @@ def _must_look() -> bool:
 
 
 def _reset(**kwargs: Any) -> None:
-    global _has_failed, _next_sweep, _next_look
+    global _has_failed, _next_sweep, _next_look, _blocked
     if kwargs.get("setting") in ("JWT_REDIS", "CACHES"):
         _has_failed = False
+        _blocked = frozenset()
         _next_sweep = _next_look = 0.0
 
 
@@ -158,6 +184,8 @@ def _apply(found: list[Revocation], send: Send) -> None:
     again: list[Revocation] = []
     written: Written | None = None
     for row in found:
+        if row.key in _under_way:
+            continue
         written = send(_command(row, now_ms)).written
         if row.moment_ms is None:
             journal.mark_applied((row.key,), written)
@@ -181,7 +209,7 @@ def sweep(*, only_if_due: bool = False) -> int:
 
     :raises RevocationUnavailable: when Redis or the database does not answer; what is not applied stays pending.
     """
-    global _has_failed, _next_sweep
+    global _has_failed, _next_sweep, _blocked
     if client.is_known_dead():
         raise RevocationUnavailable
     if not _lock.acquire(timeout=PATIENCE):
@@ -196,8 +224,17 @@ def sweep(*, only_if_due: bool = False) -> int:
             _apply(found, client.execute)
             count += len(found)
         _has_failed = False
+        _blocked = frozenset()
         _next_sweep = time.monotonic() + SWEEP_EVERY
         return count
+    except RevocationUnavailable as error:
+        if not only_if_due or not isinstance(error.__cause__, redis.ResponseError):
+            raise
+        # Redis answers, but takes no writes (out of memory, disk full). Whom the rows do not concern goes on.
+        _blocked = journal.pending_users()
+        _has_failed = False
+        _keep_trying()
+        return 0
     except DatabaseError as error:
         raise _journal_failed(error) from error
     finally:
@@ -254,9 +291,17 @@ def establish() -> None:
         _lock.release()
 
 
+def _lock_token() -> str:
+    """This process's, so that a lock whose reply was lost is its own at the next attempt."""
+    global _token
+    if _token is None or _token[0] != os.getpid():
+        _token = (os.getpid(), commands.new_id())
+    return _token[1]
+
+
 def _establish(link: client.Link) -> None:
     deadline = time.monotonic() + PATIENCE
-    token = commands.new_id()
+    token = _lock_token()
     while True:
         servers = frozenset(server.identity for server in link.servers())
         marker: Marker | None = link(commands.prove_marker())
@@ -345,7 +390,7 @@ def _replay(link: client.Link, token: str, found: Marker | None) -> int:
         born_ms = found.born_ms if config().strategy == "whitelist" else None
     count = 0
     for rows in _batches(lambda after, limit: journal.missing_from(store_id, number, born_ms, after, limit)):
-        if not link(commands.keep_lock(token, LOCK_MS)):
+        if not link(commands.take_lock(token, LOCK_MS)):
             raise RevocationUnavailable
         _apply(rows, link)
         count += len(rows)

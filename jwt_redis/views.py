@@ -169,10 +169,13 @@ class SessionDetailView(_SessionView):
     """One of the user's sessions."""
 
     def delete(self, request: Request, sid: str) -> Response:
-        """End it. The answer is the same for one that is over, and for one that never was: it is not there."""
+        """End it, or find it ended. 404 where the user has none by that name: somebody else's is not told apart."""
         try:
-            with self.acting(request):
-                sessions.end_session(request.user, sid, even_if_unknown=sid == self.sid(request))
-        except ValueError as error:
-            raise NotFound(_("Not a session id.")) from error
+            is_known = sid == self.sid(request) or sessions.is_known(request.user, sid)
+        except ValueError:
+            is_known = False
+        if not is_known:
+            raise NotFound(_("You have no such session."))
+        with self.acting(request):
+            sessions.end_session(request.user, sid)
         return Response(status=204)

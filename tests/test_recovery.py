@@ -198,6 +198,14 @@ def test_the_first_login_after_a_flush_is_a_good_one(own: RedisServer, alice: An
     assert reason(Pair(alice).access) is None
 
 
+def test_the_first_revocation_after_a_restart_says_what_it_did(own: RedisServer, alice: Any) -> None:
+    pair = Pair(alice)
+    snapshot(own)
+    roll_back(own)
+    assert sessions.end_session(alice, pair.sid) is True
+    assert Revocation.objects.get().applied_at is not None
+
+
 def test_one_process_mends_and_the_others_are_kept_out(own: RedisServer, alice: Any) -> None:
     pair = Pair(alice)
     snapshot(own)
@@ -394,7 +402,7 @@ def test_what_is_left_pending_is_applied_without_anybody_asking(own: RedisServer
 
 def test_a_revocation_is_tried_even_while_redis_is_known_dead(alice: Any) -> None:
     pair = Pair(alice)
-    client._breaker.failed()
+    client._breaker_of().failed()
     with pytest.raises(RevocationUnavailable):
         sessions.explain(str(pair.access))
     sessions.end_session(alice, pair.sid)

@@ -112,7 +112,7 @@ def test_a_hanging_server_is_waited_for_once_and_then_left_alone(alice: Any, own
         for _ in range(200):
             with pytest.raises(RevocationUnavailable):
                 sessions.explain(access)
-            if time.monotonic() - before > client._breaker.pause:
+            if time.monotonic() - before > client._breaker_of().pause:
                 break
         else:
             # 200 waits would have been 50 s.

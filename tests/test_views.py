@@ -16,6 +16,8 @@ from django.test.utils import CaptureQueriesContext
 from rest_framework.test import APIClient
 
 from jwt_redis import sessions, tokens
+from jwt_redis.models import Revocation
+from jwt_redis.store import markers
 
 pytestmark = pytest.mark.django_db
 
@@ -381,9 +383,24 @@ def test_nobody_ends_somebody_elses_session(alice: Any, bob: Any, store: redis.R
     mine, theirs = login(), login("/auth", "bob", "battery staple")
     before = everything_in(store)
     sid = claims(theirs["refresh"])["sid"]
-    assert http.delete(f"/auth/sessions/{sid}/", **bearer(mine["access"])).status_code == 204
+    # Nothing is acknowledged, and nothing is written: neither in Redis nor in the journal, however often.
+    assert http.delete(f"/auth/sessions/{sid}/", **bearer(mine["access"])).status_code == 404
     assert http.get("/stateless/", **bearer(theirs["access"])).status_code == 200
-    assert http.delete(f"/auth/sessions/{'x' * 22}/", **bearer(mine["access"])).status_code == 204
+    assert http.delete(f"/auth/sessions/{'x' * 22}/", **bearer(mine["access"])).status_code == 404
     for malformed in ("short", "x" * 65, "a*b" + "x" * 20, "%7B%7D" + "x" * 20, "%0A" + "x" * 20, "%00" + "x" * 20):
         assert http.delete(f"/auth/sessions/{malformed}/", **bearer(mine["access"])).status_code == 404
-    assert everything_in(store) == before
+    assert everything_in(store) == before and not Revocation.objects.exclude(kind="store").exists()
+
+
+def test_ones_own_session_is_ended_even_where_the_store_has_lost_it(
+    alice: Any, store: redis.Redis, settings: Any
+) -> None:
+    settings.JWT_REDIS = {"ALIAS": "sessions", "STRATEGY": "blacklist"}
+    pair = login()
+    sid = claims(pair["refresh"])["sid"]
+    store.hset("jwt:{log}:marker", "born_ms", 1)
+    store.delete(f"jwt:{{{alice.pk}}}")
+    markers.reset()
+    assert http.get("/stateless/", **bearer(pair["access"])).status_code == 200
+    assert http.delete(f"/auth/sessions/{sid}/", **bearer(pair["access"])).status_code == 204
+    assert http.get("/stateless/", **bearer(pair["access"])).status_code == 401

@@ -14,6 +14,7 @@ import functools
 import ipaddress
 import os
 import re
+import secrets
 import socket
 import subprocess
 import time
@@ -62,7 +63,6 @@ BINARIES_VARIABLE = "JWT_REDIS_TEST_BINARIES"
 CLUSTER_VARIABLE = "JWT_REDIS_TEST_CLUSTER"
 
 _ALIAS = "sessions"
-_HIGHEST_PORT = 65535
 # The port of the cluster bus is the node's own plus this one; that it can be chosen is new in 7.0.
 _BUS_OFFSET = 10000
 _SLOTS = 16384
@@ -348,7 +348,6 @@ def _replicate(primary: RedisServer, copies: int, seconds: float) -> None:
 class Sentinels(_Several):
     """A primary, its replicas, and the sentinels that put one of these in its place when it dies."""
 
-    name = "jwt"
     # What a replica identifies itself with to its primary; a wrong one is how a link is cut and kept down.
     _link = "link"
 
@@ -363,6 +362,8 @@ class Sentinels(_Several):
         options: dict[str, str] | None = None,
     ) -> None:
         super().__init__()
+        #: The primary's name, another one each time: sentinels of another run that comes upon these servers keep away.
+        self.name = f"jwt-{secrets.token_hex(4)}"
         self._quorum = sentinels // 2 + 1
         data = {
             "user": f"{self._link} on >{self._link} +psync +replconf +ping",
@@ -749,13 +750,12 @@ def _info(server: RedisServer, name: str) -> str:
 
 
 def _free_node_port() -> int:
-    while True:
+    for _ in range(100):
         port = free_port()
-        if port + _BUS_OFFSET > _HIGHEST_PORT:
-            continue
         with socket.socket() as probe, contextlib.suppress(OSError):
             probe.bind(("127.0.0.1", port + _BUS_OFFSET))
             return port
+    raise RuntimeError("There is no free pair of ports on the loopback interface.")
 
 
 # Settings ------------------------------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from jwt_redis.sessions.ending import (
     end_other_sessions,
     end_session,
 )
-from jwt_redis.sessions.listing import Session, alist_sessions, list_sessions
+from jwt_redis.sessions.listing import Session, ais_known, alist_sessions, is_known, list_sessions
 from jwt_redis.sessions.opening import aopen_session, aregister, new_sid, open_session, register
 from jwt_redis.sessions.passwords import aend_stale_sessions, arebind_sessions, end_stale_sessions, rebind_sessions
 from jwt_redis.sessions.revoking import (
@@ -38,6 +38,7 @@ __all__ = [
     "aend_session",
     "aend_stale_sessions",
     "aexplain",
+    "ais_known",
     "alist_sessions",
     "aopen_session",
     "arebind_sessions",
@@ -52,6 +53,7 @@ __all__ = [
     "end_session",
     "end_stale_sessions",
     "explain",
+    "is_known",
     "list_sessions",
     "new_sid",
     "open_session",

@@ -16,6 +16,7 @@ from jwt_redis.decoding import claims_of, decode
 from jwt_redis.exceptions import RevocationUnavailable
 from jwt_redis.operations import Done, Event, Operation, apublish, arun, publish, run
 from jwt_redis.records import EndedSession, Marker, UserState
+from jwt_redis.recovery import is_blocked
 from jwt_redis.sessions.parts import marker_command, with_marker
 from jwt_redis.store import commands, markers
 from jwt_redis.verdicts import Claims, Verdict, decide
@@ -49,7 +50,10 @@ RULES: Final = {
 
 def _read(claims: Claims) -> Operation[tuple[UserState, Verdict]]:
     def judge(state: UserState, marker: Marker) -> Done[tuple[UserState, Verdict]]:
-        return Done((state, decide(claims, state, marker, config().strategy, time.time(), leeway_seconds())))
+        verdict = decide(claims, state, marker, config().strategy, time.time(), leeway_seconds())
+        if verdict.allowed and is_blocked(claims.user):
+            raise RevocationUnavailable
+        return Done((state, verdict))
 
     # Where absence accepts, the marker must be of the same moment.
     marker = markers.known() if config().strategy == "whitelist" else None

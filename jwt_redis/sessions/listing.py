@@ -11,10 +11,10 @@ from jwt_redis.devices import Device
 from jwt_redis.keys import DEVICE, LABEL, user_id
 from jwt_redis.operations import Done, Operation, arun, run
 from jwt_redis.records import EndedSession, Marker, SessionRecord
-from jwt_redis.sessions.parts import marker_command, moment_of, with_marker
+from jwt_redis.sessions.parts import marker_command, moment_of, valid_sid, with_marker
 from jwt_redis.store import commands
 
-__all__ = ["Session", "alist_sessions", "list_sessions", "live_sessions"]
+__all__ = ["Session", "ais_known", "alist_sessions", "is_known", "list_sessions", "live_sessions"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +67,23 @@ def _session(user: str, sid: str, record: SessionRecord, texts: dict[str, str]) 
         user_agent=device.user_agent,
         label=texts.get(LABEL + sid, ""),
     )
+
+
+def _is_known(user: str, sid: str) -> Operation[bool]:
+    return Operation((commands.read_session(user, sid),), lambda state: Done(state.session is not None))
+
+
+def is_known(user: Any, sid: str) -> bool:
+    """Does the store know this session of the user, alive or ended a short while ago?
+
+    :raises ValueError: when ``sid`` cannot be a session id.
+    """
+    return run(_is_known(user_id(user), valid_sid(sid)))
+
+
+async def ais_known(user: Any, sid: str) -> bool:
+    """:func:`is_known` over ``redis.asyncio``."""
+    return await arun(_is_known(user_id(user), valid_sid(sid)))
 
 
 def list_sessions(user: Any) -> list[Session]:

@@ -57,8 +57,9 @@ def _register(token: Any, device: Device | None) -> Operation[None]:
         # No token outlives its session.
         for claim in {end_claim, "exp"}:
             token.payload[claim] = min(token.payload[claim], opened.session.ends_at)
-        # Redis' clock, by which the session is judged: should its record be lost, this is what is left to judge by.
-        token.payload[AUTH_TIME_CLAIM] = opened.session.opened_ms // 1000
+        # Should the record be lost, this is what is left to judge by: it must not be ahead of Redis' clock.
+        began = token.payload.get(AUTH_TIME_CLAIM, opened.session.opened_ms // 1000)
+        token.payload[AUTH_TIME_CLAIM] = min(began, opened.session.opened_ms // 1000)
         token.registered = True
         started = Event(
             signals.session_started, {"user": claims.user, "sid": claims.sid}, "session_started", logging.INFO

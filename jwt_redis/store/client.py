@@ -13,12 +13,14 @@ import redis
 import redis.asyncio
 from asgiref.sync import sync_to_async
 from django.core.signals import setting_changed
+from redis.asyncio.sentinel import SentinelConnectionPool as AsyncSentinelConnectionPool
+from redis.sentinel import SentinelConnectionPool
 
 from jwt_redis.conf import config
 from jwt_redis.exceptions import NotReplicated, RevocationUnavailable
 from jwt_redis.store import gate, markers
 from jwt_redis.store.breaker import Breaker
-from jwt_redis.store.commands import Command, append_log
+from jwt_redis.store.commands import Command, append_log, read_field
 from jwt_redis.store.connections import aconnect, connect
 
 __all__ = [
@@ -42,7 +44,8 @@ U = TypeVar("U")
 _FAILURES = (redis.RedisError, redis.exceptions.RedisClusterException, OSError)
 
 _lock = threading.Lock()
-_breaker = Breaker()
+# One for each node of a cluster: others go on when one is dead. Without a cluster there is but one.
+_breakers: dict[str, Breaker] = {}
 _client: redis.Redis | None = None
 # A client of redis.asyncio belongs to the event loop that it was first used in.
 _aclients: dict[asyncio.AbstractEventLoop, redis.asyncio.Redis] = {}
@@ -80,7 +83,7 @@ def reset(**kwargs: Any) -> None:
             _close(_client)
         _client = None
         _aclients.clear()
-        _breaker.succeeded()
+        _breakers.clear()
 
 
 setting_changed.connect(reset, dispatch_uid="jwt_redis.store.client.reset")
@@ -172,7 +175,7 @@ class Link:
 
     def __call__(self, command: Command[T]) -> T:
         """Run one command."""
-        talk = _conversation((command,), self._is_cluster, "")
+        talk = _conversation((command,), self._is_cluster, "", [])
         wire = next(talk)
         try:
             while True:
@@ -193,17 +196,19 @@ def _ask_node(node: Any) -> gate.Server:
 @contextlib.contextmanager
 def link() -> Iterator[Link]:
     """Open a :class:`Link`. What fails within is a :class:`RevocationUnavailable`, and the breaker learns of it."""
-    _admit()
+    breaker = _breaker_of()
+    if not breaker.allows():
+        raise RevocationUnavailable
     try:
         server: Any = connect(gated=False)
         try:
             # On one connection: if the server restarts meanwhile, the conversation breaks and nothing is marked.
             yield Link(server if isinstance(server, redis.RedisCluster) else _single(server))
-            _breaker.succeeded()
+            breaker.succeeded()
         finally:
             _close(server)
     except _FAILURES as error:
-        raise _unavailable(error) from error
+        raise _unavailable(error, breaker) from error
 
 
 def _single(server: redis.Redis) -> redis.Redis:
@@ -213,22 +218,34 @@ def _single(server: redis.Redis) -> redis.Redis:
 # Requests ---------------------------------------------------------------------------------------------------------
 
 
-def _unavailable(error: BaseException) -> RevocationUnavailable:
+def _unavailable(error: BaseException, breaker: Breaker) -> RevocationUnavailable:
     """Log a failure, count it, and make the exception that callers get for it."""
     # An answer, even a bad one, and a pool that is used up are no sign of a dead server.
     if not isinstance(error, (redis.ResponseError, redis.exceptions.MaxConnectionsError)):
-        _breaker.failed()
+        breaker.failed()
     logger.error("Redis failed: %s: %s", type(error).__name__, error, extra={"event": "revocation_unavailable"})
     return RevocationUnavailable()
 
 
+def _breaker_of(server: Any = None, command: Command[Any] | None = None) -> Breaker:
+    """Of the node that a command is for; without a cluster, of the server."""
+    name = ""
+    if isinstance(server, (redis.RedisCluster, redis.asyncio.RedisCluster)) and command is not None and command.keys:
+        try:
+            node: Any = server.get_node_from_key(command.keys[0])
+            name = node.name if node is not None else ""
+        except _FAILURES:
+            name = ""  # a topology that is not known yet
+    return _breakers.setdefault(name, Breaker())
+
+
 def is_known_dead() -> bool:
     """Did Redis not answer a moment ago, so that nobody should ask it now?"""
-    return _breaker.is_open()
+    return _breaker_of().is_open()
 
 
-def _admit(command: Command[Any] | None = None) -> None:
-    if not _breaker.allows() and not (command is not None and command.is_revocation):
+def _admit(breaker: Breaker, command: Command[Any]) -> None:
+    if not breaker.allows() and not command.is_revocation:
         raise RevocationUnavailable()
 
 
@@ -240,10 +257,12 @@ def _may_resend(error: BaseException, attempt: int) -> bool:
 _DAMAGED = "?"
 
 Wire = list[tuple[str | int | float, ...]]
+# In Cluster: revocations that a script has made and that are not in the log yet, over a resend.
+Unlogged = list[list[str]]
 
 
 def _conversation(
-    many: tuple[Command[Any], ...], cluster: bool, store_id: str
+    many: tuple[Command[Any], ...], cluster: bool, store_id: str, unlogged: Unlogged
 ) -> Generator[Wire, list[Any], list[Any]]:
     """What to send, one round trip at a time, whatever carries it. An error reply comes back as a value.
 
@@ -251,9 +270,16 @@ def _conversation(
     """
     if len(many) == 1 and many[0].script is not None:
         (command,) = many
+        if cluster and store_id and command.logs_for is not None:
+            # The script cannot see the marker, which is in another slot.
+            (found,) = yield [read_field("store_id").args]
+            if found != store_id:
+                raise gate.UntrustedStore("the marker is missing, or is not the one that was trusted")
         reply = yield from _run_script(command, cluster, store_id)
-        if cluster and command.logs_for is not None and reply[0]:
-            yield from _run_script(append_log(command.logs_for, reply[0]), cluster, store_id)
+        if cluster and command.logs_for is not None:
+            unlogged += reply[0]
+            if unlogged:
+                yield from _run_script(append_log(command.logs_for, unlogged), cluster, store_id)
         return [command.parse(reply)]
     replies = yield [_words(command, cluster, store_id) for command in many]
     results = []
@@ -328,25 +354,42 @@ def execute(*many: Command[Any]) -> Any:
     :raises RevocationUnavailable: when Redis did not answer, or not as it should.
     :raises UntrustedStore: when the journal has to be applied first; nothing was sent.
     """
-    _admit(many[0])
+    breaker = _breaker_of()
+    unlogged: Unlogged = []
     for attempt in (0, 1):
         try:
             server = client()
-            talk = _conversation(many, isinstance(server, redis.RedisCluster), markers.store_id())
+            breaker = _breaker_of(server, many[0])
+            if attempt == 0:
+                _admit(breaker, many[0])
+            if many[-1].proves_primary:
+                _ask_sentinel(server)
+            talk = _conversation(many, isinstance(server, redis.RedisCluster), markers.store_id(), unlogged)
             wire = next(talk)
             while True:
                 wire = talk.send(_exchange(server, wire))
         except StopIteration as done:
-            _breaker.succeeded()
+            breaker.succeeded()
             return done.value[0] if len(many) == 1 else tuple(done.value)
         except _FAILURES as error:
             if isinstance(refusal := _refusal(error), gate.UntrustedStore):
                 # It has answered, after all: whoever looks after it must not be sent away.
-                _breaker.succeeded()
+                breaker.succeeded()
                 raise refusal from error
             if not _may_resend(error, attempt):
-                raise _unavailable(error) from error
+                raise _unavailable(error, breaker) from error
     raise AssertionError("unreachable: the second attempt returns or raises")
+
+
+def _ask_sentinel(server: Any) -> None:
+    """Once a second: a primary that was replaced may be alive, believe to be one, and hold an open connection."""
+    pool = getattr(server, "connection_pool", None)
+    if isinstance(pool, SentinelConnectionPool):
+        try:
+            # Closes the idle connections to any other.
+            pool.get_master_address()  # type: ignore[no-untyped-call]
+        except redis.RedisError as error:
+            logger.warning("No sentinel says who the primary is: %s", error, extra={"event": "sentinel_unavailable"})
 
 
 def _exchange(server: Any, wire: Wire) -> list[Any]:
@@ -390,29 +433,43 @@ async def aexecute(first: Command[T], second: Command[U], /) -> tuple[T, U]: ...
 async def aexecute(*many: Command[Any]) -> Any: ...
 async def aexecute(*many: Command[Any]) -> Any:
     """:func:`execute` over ``redis.asyncio``."""
-    _admit(many[0])
+    breaker = _breaker_of()
+    unlogged: Unlogged = []
     for attempt in (0, 1):
         try:
             server = aclient()
+            breaker = _breaker_of(server, many[0])
+            if attempt == 0:
+                _admit(breaker, many[0])
             cluster = isinstance(server, redis.asyncio.RedisCluster)
             if cluster and config().wait_replicas and many[0].is_revocation:
                 # redis.asyncio offers no way to send two commands on one connection of a cluster.
                 return await sync_to_async(cast("Callable[..., Any]", execute), thread_sensitive=False)(*many)
-            talk = _conversation(many, cluster, markers.store_id())
+            if many[-1].proves_primary:
+                await _aask_sentinel(server)
+            talk = _conversation(many, cluster, markers.store_id(), unlogged)
             wire = next(talk)
             while True:
                 wire = talk.send(await _aexchange(server, wire))
         except StopIteration as done:
-            _breaker.succeeded()
+            breaker.succeeded()
             return done.value[0] if len(many) == 1 else tuple(done.value)
         except _FAILURES as error:
             if isinstance(refusal := _refusal(error), gate.UntrustedStore):
-                # It has answered, after all: whoever looks after it must not be sent away.
-                _breaker.succeeded()
+                breaker.succeeded()
                 raise refusal from error
             if not _may_resend(error, attempt):
-                raise _unavailable(error) from error
+                raise _unavailable(error, breaker) from error
     raise AssertionError("unreachable: the second attempt returns or raises")
+
+
+async def _aask_sentinel(server: Any) -> None:
+    pool = getattr(server, "connection_pool", None)
+    if isinstance(pool, AsyncSentinelConnectionPool):
+        try:
+            await pool.get_master_address()  # type: ignore[no-untyped-call]
+        except redis.RedisError as error:
+            logger.warning("No sentinel says who the primary is: %s", error, extra={"event": "sentinel_unavailable"})
 
 
 async def _aexchange(server: Any, wire: Wire) -> list[Any]:

