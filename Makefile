@@ -7,13 +7,14 @@ BIN := $(VENV)/bin
 # Packages are installed again when what is needed has changed.
 STAMPS := $(VENV)/.stamps
 
-.PHONY: help demo walk test test-slow coverage lint format bench bench-quick clean
+.PHONY: help demo walk test test-slow chaos coverage lint format bench bench-quick clean
 
 help:
 	@echo 'make demo         a small API and a page, with a real Redis of its own'
 	@echo 'make walk         the story of the demo over HTTP, while it runs'
 	@echo 'make test         the default suite, against real Redis servers that it starts'
 	@echo 'make test-slow    the suites that take longer'
+	@echo 'make chaos        servers and workers broken on purpose: does a revoked token ever work again?'
 	@echo 'make coverage     both, with what they do not reach'
 	@echo 'make lint         ruff, mypy, the import contract'
 	@echo 'make bench        the measurements behind the figures in the README'
@@ -44,6 +45,9 @@ test: $(STAMPS)/test
 
 test-slow: $(STAMPS)/test
 	$(BIN)/python -m pytest -m slow
+
+chaos: $(STAMPS)/test
+	$(BIN)/python -m tests.chaos
 
 coverage: $(STAMPS)/test
 	$(BIN)/python -m coverage erase

@@ -13,6 +13,7 @@ from rest_framework_simplejwt.utils import get_md5_hash_password
 
 from jwt_redis import fingerprints, sessions
 from jwt_redis.conf import FailurePolicy, simplejwt_setting
+from jwt_redis.sessions.ending import aend_session_of_former_password, end_session_of_former_password
 from jwt_redis.verdicts import SESSION_ENDED, Verdict
 
 __all__ = [
@@ -112,7 +113,7 @@ class JWTAuthentication(RevocationCheckMixin):
             # An id that no row of this user model can have.
             raise AuthenticationFailed(_("User not found"), code="user_not_found") from error
         if not self.check_password_witness(user, validated_token):
-            sessions.end_session(user, validated_token.payload["sid"], reason="password_changed")
+            end_session_of_former_password(user, validated_token.payload["sid"])
             raise refused(validated_token, SESSION_ENDED)
         return user
 
@@ -130,7 +131,7 @@ class JWTAuthentication(RevocationCheckMixin):
             if claimed != get_md5_hash_password(user.password):
                 raise AuthenticationFailed(_("The user's password has been changed."), code="password_changed")
         if not self.check_password_witness(user, validated_token):
-            await sessions.aend_session(user, validated_token.payload["sid"], reason="password_changed")
+            await aend_session_of_former_password(user, validated_token.payload["sid"])
             raise refused(validated_token, SESSION_ENDED)
         return user
 

@@ -16,6 +16,7 @@ __all__ = [
     "NotReplicated",
     "RevocationUnavailable",
     "RevokedToken",
+    "StoreNotReady",
 ]
 
 
@@ -38,6 +39,10 @@ class RevocationUnavailable(JWTRedisError, DetailDictMixin, APIException):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return (type(self), ())
+
+
+class StoreNotReady(RevocationUnavailable):
+    """Redis may lack revocations, and what the journal has for it could not be applied yet. Never let through."""
 
 
 class JournalUnavailable(RevocationUnavailable):

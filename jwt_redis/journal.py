@@ -11,29 +11,32 @@ import hashlib
 import secrets
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextvars import ContextVar
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import Context, ContextVar, copy_context
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 from django.conf import settings
 from django.db import connections, router, transaction
-from django.db.models import F, Max, Min, Q, QuerySet, Value
+from django.db.models import Case, F, Max, Min, Q, QuerySet, Value, When
 from django.db.models.functions import Coalesce, Greatest, Now
 from django.utils import timezone
 
 from jwt_redis.conf import config, leeway_seconds, longest_session
 from jwt_redis.keys import user_tag
 from jwt_redis.models import Revocation
-from jwt_redis.store.commands import MARGIN, Written
+from jwt_redis.store.commands import MARGIN, History, Written
 
 __all__ = [
     "Entry",
     "acting_as",
     "begin",
     "database",
+    "exp_of",
     "expired",
     "has_table",
+    "highest_number",
     "history",
     "is_in_transaction",
     "is_on",
@@ -44,6 +47,7 @@ __all__ = [
     "now",
     "on_commit",
     "origin_ms",
+    "outside_transaction",
     "pending",
     "pending_count",
     "replayed_since",
@@ -51,6 +55,7 @@ __all__ = [
     "seconds_since",
 ]
 
+T = TypeVar("T")
 Kind = Revocation.Kind
 _actor: ContextVar[str] = ContextVar("jwt_redis_actor", default="")
 _ACTOR_LENGTH = 150
@@ -73,7 +78,9 @@ def database() -> str:
 @contextlib.contextmanager
 def acting_as(actor: object) -> Iterator[None]:
     """What is revoked within was revoked by ``actor``: a user, or a text."""
-    token = _actor.set(str(actor)[:_ACTOR_LENGTH])
+    # A user id may hold what no database takes.
+    printable = "".join(c if c.isprintable() else "?" for c in str(actor))
+    token = _actor.set(printable[:_ACTOR_LENGTH])
     try:
         yield
     finally:
@@ -86,7 +93,8 @@ class Entry:
 
     ``until``: seconds of the epoch for which it matters, where that is known. ``moment_ms``: up to which moment, by
     Redis' clock; now if None. ``key``: told by what is revoked, where doing it twice is doing it once.
-    ``is_written``: the row is there already.
+    ``is_written``: the row is there already. ``is_independent``: it is no part of the transaction that is open, and
+    stays when that is undone.
     """
 
     kind: str
@@ -97,6 +105,7 @@ class Entry:
     moment_ms: int | None = None
     key: str = field(default_factory=lambda: secrets.token_hex(32))
     is_written: bool = False
+    is_independent: bool = False
 
     @classmethod
     def of_session(cls, user: str, sid: str, reason: str) -> Entry:
@@ -116,7 +125,8 @@ def _key(*parts: str) -> str:
 def _moment(seconds: float) -> datetime:
     # A token's exp may lie beyond the calendar, or near enough to its end for a time zone to overstep it.
     moment = datetime.fromtimestamp(min(seconds, _LATEST), tz=UTC)
-    return moment if settings.USE_TZ else timezone.make_naive(moment)
+    # Not the current time zone, which a request may have changed.
+    return moment if settings.USE_TZ else timezone.make_naive(moment, timezone.get_default_timezone())
 
 
 def begin(entries: Sequence[Entry]) -> tuple[str, ...]:
@@ -148,7 +158,9 @@ def mark_applied(keys: Sequence[str], written: Written | None, *, is_final: bool
         moment = Greatest(Coalesce(F("moment_ms"), Value(0)), Value(written.moment_ms))
         changes |= {"store_id": written.store_id, "number": written.number, "moment_ms": moment}
         if written.use_until:
-            changes["until"] = _moment(written.use_until + leeway_seconds() + MARGIN)
+            until = _moment(written.use_until + leeway_seconds() + MARGIN)
+            # What the first run ended may last longer than what a second one finds.
+            changes["until"] = Case(When(moment_ms=None, then=Value(until)), default=Greatest(F("until"), Value(until)))
     if changes:
         with transaction.atomic(using=database()):
             Revocation.objects.using(database()).filter(key__in=keys).update(**changes)
@@ -161,8 +173,29 @@ def mark_replayed(found: Sequence[Revocation], written: Written) -> None:
 
 
 def is_in_transaction() -> bool:
-    """Would what is written now be undone by a rollback?"""
-    return bool(transaction.get_connection(database()).in_atomic_block)
+    """Would what is written now be undone by a rollback? The transaction around a ``TestCase`` does not count."""
+    blocks = transaction.get_connection(database()).atomic_blocks
+    return any(not getattr(block, "_from_testcase", False) for block in blocks)
+
+
+def outside_transaction(work: Callable[[], T]) -> T:
+    """Do ``work`` on the journal where it sees what others have committed, and where no rollback undoes it.
+
+    In a transaction, that is a thread with a connection of its own. Not in a ``TestCase``, of whose rows another
+    connection knows nothing.
+    """
+    blocks = transaction.get_connection(database()).atomic_blocks
+    if not blocks or any(getattr(block, "_from_testcase", False) for block in blocks):
+        return work()
+    with ThreadPoolExecutor(1, thread_name_prefix="jwt_redis-journal") as pool:
+        return pool.submit(_and_close, copy_context(), work).result()
+
+
+def _and_close(context: Context, work: Callable[[], T]) -> T:
+    try:
+        return context.run(work)
+    finally:
+        connections.close_all()
 
 
 def on_commit(work: Callable[[], object]) -> None:
@@ -187,24 +220,44 @@ def pending_users() -> frozenset[str]:
     return frozenset(found.values_list("user", flat=True).distinct())
 
 
-def missing_from(store_id: str | None, number: int, born_ms: int | None, after: int, limit: int) -> list[Revocation]:
-    """Rows that are still of use and that a store which stands behind its ``number``-th revocation may lack.
+def missing_from(history: History | None, born_ms: int | None, after: int, limit: int) -> list[Revocation]:
+    """Rows that are still of use and that a store may lack, from behind the id ``after``.
 
-    ``store_id``: None if any row may be missing. ``born_ms``: rows that another store had, from before that moment, do
-    not matter; None if they do.
+    ``history``: what it has; None if that is nothing. ``born_ms``: rows from before that moment that another store had
+    do not matter; None if they do.
     """
     found = _timed().exclude(kind=Kind.STORE)
-    if store_id is not None:
-        missing = Q(applied_at=None) | Q(store_id=store_id, number__gt=number)
-        elsewhere = ~Q(store_id=store_id)
+    if history is not None:
+        has = {history.store_id: history.number, **dict(history.chapters)}
+        missing = Q(applied_at=None)
+        for store_id, number in has.items():
+            missing |= Q(store_id=store_id, number__gt=number)
+        elsewhere = ~Q(store_id__in=list(has))
         if born_ms is not None:
             elsewhere &= Q(created_at__gt=_moment(born_ms / 1000) - _CLOCKS)
         found = found.filter(missing | elsewhere)
     return list(found.filter(until__gt=timezone.now() - _CLOCKS, id__gt=after).order_by("id")[:limit])
 
 
+def highest_number(store_id: str) -> int:
+    """Behind which of a store's revocations the last row stands."""
+    rows = Revocation.objects.using(database()).filter(store_id=store_id)
+    return rows.aggregate(highest=Max("number"))["highest"] or 0
+
+
+def exp_of(row: Revocation) -> int:
+    """When a token that was revoked expires, in seconds of the epoch."""
+    until = row.until
+    if timezone.is_naive(until):
+        # The hour that comes twice in autumn is not told apart.
+        return int(timezone.make_aware(until, timezone.get_default_timezone()).timestamp()) + 3600
+    return int(until.timestamp())
+
+
 def note_birth(store_id: str, born_ms: int) -> None:
-    """A store was born; every revocation since is in the journal."""
+    """Every revocation since this moment is in the journal. Once: the first moment counts."""
+    if Revocation.objects.using(database()).filter(kind=Kind.STORE).exists():
+        return
     row = Revocation(
         key=_key(Kind.STORE, store_id),
         kind=Kind.STORE,

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import logging
+import threading
+import time
 from collections.abc import Sequence
 from typing import Any
 
 from django.db import Error as DatabaseError
+from django.db import connections
 
 from jwt_redis import journal, recovery
 from jwt_redis.exceptions import JournalUnavailable, RevocationUnavailable
@@ -15,6 +18,9 @@ from jwt_redis.store import markers
 from jwt_redis.store.gate import UntrustedStore
 
 __all__ = ["begin", "end"]
+
+_LATER_SECONDS = 60.0
+_LATER_EVERY = 0.25
 
 logger = logging.getLogger(__name__)
 
@@ -25,6 +31,9 @@ def begin(entries: Sequence[Entry]) -> Exception | None:
     if not new or not journal.is_on():
         return None
     try:
+        if _are_independent(entries):
+            journal.outside_transaction(lambda: journal.begin(new))
+            return None
         keys = journal.begin(new)
         # Within a transaction: once more on commit, for until then nobody else could have applied the rows.
         journal.on_commit(lambda: _again(keys))
@@ -35,6 +44,9 @@ def begin(entries: Sequence[Entry]) -> Exception | None:
             error,
             extra={"event": "journal_unavailable"},
         )
+        if _are_independent(entries):
+            # SQLite has one writer, and that may be the transaction which this must not be part of.
+            threading.Thread(target=_later, args=(new,), name="jwt_redis-journal", daemon=True).start()
         return error
     return None
 
@@ -51,6 +63,9 @@ def end(entries: Sequence[Entry], result: Any, error: Exception | None) -> None:
         raise JournalUnavailable from error
     keys = tuple(entry.key for entry in entries)
     try:
+        if _are_independent(entries):
+            journal.outside_transaction(lambda: journal.mark_applied(keys, result.written))
+            return
         is_final = not journal.is_in_transaction()
         journal.mark_applied(keys, result.written, is_final=is_final)
     except DatabaseError as failed:
@@ -59,6 +74,26 @@ def end(entries: Sequence[Entry], result: Any, error: Exception | None) -> None:
         return
     if is_final:
         _look_after_others()
+
+
+def _later(entries: Sequence[Entry]) -> None:
+    """Write them once the database lets us; as pending rows, which are applied then."""
+    deadline = time.monotonic() + _LATER_SECONDS
+    while time.monotonic() < deadline:
+        time.sleep(_LATER_EVERY)
+        try:
+            journal.begin(entries)
+        except DatabaseError:
+            continue
+        else:
+            recovery.note_failure(has_left_rows=True)
+            return
+        finally:
+            connections.close_all()
+
+
+def _are_independent(entries: Sequence[Entry]) -> bool:
+    return any(entry.is_independent for entry in entries)
 
 
 def _again(keys: tuple[str, ...]) -> None:

@@ -48,12 +48,12 @@ class JWTAuthenticationMiddleware:
             return self.__acall__(request)
         self._prepare(request)
         response: HttpResponseBase = self.get_response(request)
-        return response
+        return _unless_unavailable(request, response)
 
     async def __acall__(self, request: HttpRequest) -> HttpResponseBase:
         self._prepare(request)
         response: HttpResponseBase = await self.get_response(request)
-        return response
+        return _unless_unavailable(request, response)
 
     def _prepare(self, request: Any) -> None:
         header = self._authenticator.get_header(request)
@@ -80,11 +80,17 @@ class JWTAuthenticationMiddleware:
 
     def process_exception(self, request: HttpRequest, exception: Exception) -> JsonResponse | None:
         """The 503 for a view that asked for the user while Redis could not be asked."""
-        if not isinstance(exception, RevocationUnavailable):
-            return None
-        return JsonResponse(
-            exception.detail, status=exception.status_code, headers={"Retry-After": str(exception.wait)}
-        )
+        return _unavailable(exception) if isinstance(exception, RevocationUnavailable) else None
+
+
+def _unavailable(exception: RevocationUnavailable) -> JsonResponse:
+    return JsonResponse(exception.detail, status=exception.status_code, headers={"Retry-After": str(exception.wait)})
+
+
+def _unless_unavailable(request: Any, response: HttpResponseBase) -> HttpResponseBase:
+    """The 503 also where another middleware asked for the user: Django has made a 500 of that."""
+    error = request.__dict__.get("_jwt_unavailable")
+    return _unavailable(error) if error is not None and response.status_code == 500 else response
 
 
 async def _user_at_hand(request: Any) -> Any:
@@ -143,7 +149,8 @@ def _authenticate(request: Any) -> tuple[Any, Token | None, Exception | None]:
             raise
         _remember(request, raw, token)
         return authenticator.get_user(token), token, None
-    except RevocationUnavailable:
+    except RevocationUnavailable as error:
+        request._jwt_unavailable = error
         raise
     except APIException as error:
         return AnonymousUser(), None, error
@@ -160,12 +167,15 @@ async def _aauthenticate(request: Any) -> tuple[Any, Token | None, Exception | N
             raise
         _remember(request, raw, token)
         return await authenticator.aget_user(token), token, None
-    except RevocationUnavailable:
+    except RevocationUnavailable as error:
+        request._jwt_unavailable = error
         raise
     except APIException as error:
         return AnonymousUser(), None, error
 
 
 def _remember(request: Any, raw: bytes, outcome: Token | Exception) -> None:
-    if not isinstance(outcome, RevocationUnavailable):
+    # What was let through unchecked is for each view to allow.
+    is_checked = getattr(getattr(outcome, "verdict", None), "checked", True)
+    if is_checked and not isinstance(outcome, RevocationUnavailable):
         setattr(request, MEMO, (raw, outcome))

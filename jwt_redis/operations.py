@@ -70,8 +70,12 @@ def run(operation: Operation[T] | Callable[[], Operation[T]]) -> T:
     work = partial(_carry_out, operation)
     if not (keys := _journalled(operation)):
         return publish(trusted(work))
-    with under_way(keys):
-        done = trusted(work, revokes=True)
+    try:
+        with under_way(keys):
+            done = trusted(work, revokes=True)
+    except BaseException as error:
+        _leave_pending(error)
+        raise
     return publish(done)
 
 
@@ -80,9 +84,19 @@ async def arun(operation: Operation[T] | Callable[[], Operation[T]]) -> T:
     work = partial(_acarry_out, operation)
     if not (keys := _journalled(operation)):
         return await apublish(await atrusted(work))
-    with under_way(keys):
-        done = await atrusted(work, revokes=True)
+    try:
+        with under_way(keys):
+            done = await atrusted(work, revokes=True)
+    except BaseException as error:  # a cancelled request among them
+        _leave_pending(error)
+        raise
     return await apublish(done)
+
+
+def _leave_pending(error: BaseException) -> None:
+    # Without a row there is nothing to look for, and Redis was there.
+    if not isinstance(error, (JournalUnavailable, ValueError)):
+        recovery.note_failure(has_left_rows=True)
 
 
 def _journalled(operation: Operation[T] | Callable[[], Operation[T]]) -> tuple[str, ...]:
@@ -98,7 +112,8 @@ def _carry_out(operation: Operation[T] | Callable[[], Operation[T]]) -> Done[T]:
             if step.entries:
                 journalling.end(step.entries, result, unwritten)
         except RevocationUnavailable as error:
-            _note_failure(step, error)
+            if not isinstance(error, JournalUnavailable):
+                recovery.note_failure(has_left_rows=bool(step.entries) and step.is_optional)
             if not step.is_optional:
                 raise
             result = None
@@ -115,18 +130,13 @@ async def _acarry_out(operation: Operation[T] | Callable[[], Operation[T]]) -> D
             if step.entries:
                 await sync_to_async(journalling.end)(step.entries, result, unwritten)
         except RevocationUnavailable as error:
-            _note_failure(step, error)
+            if not isinstance(error, JournalUnavailable):
+                recovery.note_failure(has_left_rows=bool(step.entries) and step.is_optional)
             if not step.is_optional:
                 raise
             result = None
         step = _next(step, result)
     return step
-
-
-def _note_failure(step: Operation[Any], error: RevocationUnavailable) -> None:
-    # Without a journal row there is nothing to look for, and Redis was there.
-    if not isinstance(error, JournalUnavailable):
-        recovery.note_failure(has_left_rows=bool(step.entries))
 
 
 def _next(step: Operation[T], result: Any) -> Operation[T] | Done[T]:

@@ -9,14 +9,15 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
+from django.apps import apps
 from django.contrib.auth import get_user_model
-from django.contrib.auth.hashers import get_hasher, identify_hasher
+from django.contrib.auth.hashers import get_hasher, identify_hasher, is_password_usable
 from django.contrib.auth.models import Group
 from django.db import transaction
 from django.db.models import Model
-from django.db.models.signals import m2m_changed, post_delete, post_save, pre_delete, pre_save
+from django.db.models.signals import class_prepared, m2m_changed, post_delete, post_save, pre_delete, pre_save
 
-from jwt_redis import journal, journalling, sessions
+from jwt_redis import journal, journalling, recovery, sessions
 from jwt_redis.conf import config, simplejwt_setting
 from jwt_redis.exceptions import RevocationUnavailable
 from jwt_redis.journal import Entry
@@ -40,12 +41,25 @@ def connect() -> None:
         (pre_save, keep_on_hash_upgrade),
         (pre_save, before_user_saved),
         (post_save, on_user_saved),
-        (pre_delete, before_user_deleted),
-        (post_delete, on_user_deleted),
         (m2m_changed, on_rights_changed),
-        (pre_delete, on_group_deleted),
     ):
-        signal.connect(receiver, dispatch_uid=f"jwt_redis.receivers.{receiver.__name__}")
+        signal.connect(receiver, dispatch_uid=_uid(receiver))
+    # With one: to whom every deletion matters, Django reads the rows of every model before it deletes them.
+    for model in apps.get_models():
+        _connect_deletion(model)
+    class_prepared.connect(_connect_deletion, dispatch_uid=_uid(_connect_deletion))
+
+
+def _connect_deletion(sender: type[Model], **kwargs: Any) -> None:
+    if _is_user(sender):
+        pre_delete.connect(before_user_deleted, sender, dispatch_uid=_uid(before_user_deleted))
+        post_delete.connect(on_user_deleted, sender, dispatch_uid=_uid(on_user_deleted))
+    elif issubclass(sender, Group):
+        pre_delete.connect(on_group_deleted, sender, dispatch_uid=_uid(on_group_deleted))
+
+
+def _uid(receiver: Callable[..., object]) -> str:
+    return f"jwt_redis.receivers.{receiver.__name__}"
 
 
 def _is_user(sender: type[Model]) -> bool:
@@ -66,15 +80,21 @@ def _now_and_on_commit(using: str, ending: Callable[[], object]) -> None:
 def _end_all(using: str, user: str, reason: str, intent: Entry | None) -> None:
     """End all sessions. ``intent``: the journal's entry, where it was written before the change."""
     entry = intent or _intend(user, reason)
-    _now_and_on_commit(using, lambda: _end_all_now(user, reason, entry))
+    _end_all_now(user, reason, entry)
+    if transaction.get_connection(using).in_atomic_block:
+        transaction.on_commit(lambda: _end_all_now(user, reason, entry, is_committed=True), using=using)
 
 
-def _end_all_now(user: str, reason: str, entry: Entry) -> None:
+def _end_all_now(user: str, reason: str, entry: Entry, *, is_committed: bool = False) -> None:
     try:
         run(ending_all(user, reason, entry))
     except RevocationUnavailable:
         if not entry.is_written:
             raise
+        if is_committed:
+            # The row's moment may be one before the commit, until which others still saw the old state.
+            _intend(user, reason)
+            recovery.note_failure(has_left_rows=True)
         # It is in the journal, with the change, and is applied before this process answers anything else.
         logger.warning("Redis is down; the end of a user's sessions stays pending.", extra={"event": "pending"})
 
@@ -99,7 +119,10 @@ def keep_on_hash_upgrade(
     """
     if raw or not _is_user(sender) or update_fields is None or set(update_fields) != {"password"}:
         return
-    if instance.pk is None or getattr(instance, "_password", None) is not None:
+    # check_password() has called set_password() and put None back. Without that, another password was assigned.
+    if instance.pk is None or instance.__dict__.get("_password", "") is not None:
+        return
+    if not is_password_usable(instance.password):
         return
     stored = get_user_model()._base_manager.using(using).filter(pk=instance.pk).values_list("password", flat=True)
     old = stored.first()

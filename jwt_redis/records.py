@@ -62,6 +62,8 @@ class Marker:
     not_before_ms: int = 0
     # How many revocations this store has seen: it only grows, unless the store was rolled back.
     revocations: int = 0
+    # What it may have lost is being applied: nobody is answered meanwhile.
+    is_mending: bool = False
 
 
 def parse_session(text: str) -> SessionRecord | EndedSession | None:

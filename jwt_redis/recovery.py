@@ -13,7 +13,7 @@ import os
 import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Literal, TypeVar
 
 import redis
 from asgiref.sync import sync_to_async
@@ -24,7 +24,7 @@ from django.db import connections
 
 from jwt_redis import journal
 from jwt_redis.conf import config
-from jwt_redis.exceptions import RevocationUnavailable
+from jwt_redis.exceptions import NotReplicated, RevocationUnavailable, StoreNotReady
 from jwt_redis.keys import SEEN, TRUSTED, UserTag, user_tag
 from jwt_redis.models import Revocation
 from jwt_redis.records import Marker
@@ -66,8 +66,12 @@ RETRY_EVERY: Final = 0.25
 _TRIES: Final = 3
 
 _lock = threading.Lock()
-# This process has failed to reach Redis: others may have, too, and have left rows.
-_has_failed = False
+# How often this process has failed to reach Redis, and how often by the last look at the journal: where the one is
+# more than the other, this process or another may have left rows.
+_failures = 0
+_looked_at = 0
+# Rows that are still to be applied, although nobody has to wait for them.
+_is_incomplete = False
 _token: tuple[int, str] | None = None
 # Users with rows that Redis answers with an error; "" for everybody.
 _blocked: frozenset[str] = frozenset()
@@ -97,8 +101,8 @@ def note_failure(*, has_left_rows: bool = False) -> None:
     ``has_left_rows``: a revocation stays pending. Other processes, which may not have noticed anything, must not wait
     until somebody asks this one.
     """
-    global _has_failed
-    _has_failed = True
+    global _failures
+    _failures += 1
     # What a transaction has left is not there yet, or never will be; its end sees to it.
     if has_left_rows and config().journal and not journal.is_in_transaction():
         _keep_trying()
@@ -123,7 +127,7 @@ def _try_until_applied() -> None:
     while True:
         time.sleep(RETRY_EVERY)
         with _keeper_lock:
-            if not _has_failed and not _blocked:
+            if not is_due() and not _blocked and not _is_incomplete:
                 _keeper = None
                 return
         try:
@@ -137,7 +141,7 @@ def _try_until_applied() -> None:
 
 def is_due() -> bool:
     """Is there reason to look for pending rows before anything is answered?"""
-    return _has_failed and config().journal
+    return _failures != _looked_at and config().journal
 
 
 def _must_look() -> bool:
@@ -146,14 +150,25 @@ def _must_look() -> bool:
 
 
 def _reset(**kwargs: Any) -> None:
-    global _has_failed, _next_sweep, _next_look, _blocked
+    global _looked_at, _next_sweep, _next_look, _blocked, _is_incomplete
     if kwargs.get("setting") in ("JWT_REDIS", "CACHES"):
-        _has_failed = False
+        _looked_at = _failures
         _blocked = frozenset()
+        _is_incomplete = False
         _next_sweep = _next_look = 0.0
 
 
 setting_changed.connect(_reset, dispatch_uid="jwt_redis.recovery.reset")
+
+
+def _after_fork() -> None:
+    """A child has what its parent's threads held at that moment, and not the threads."""
+    global _lock, _keeper_lock, _keeper
+    _lock, _keeper_lock, _keeper = threading.Lock(), threading.Lock(), None
+    _under_way.clear()
+
+
+os.register_at_fork(after_in_child=_after_fork)
 
 
 # Rows into Redis --------------------------------------------------------------------------------------------------
@@ -165,7 +180,7 @@ def _command(row: Revocation, now_ms: int) -> Command[Any]:
     # Only differences are taken of the database's clock.
     moment_ms = row.moment_ms if row.moment_ms is not None else now_ms - int(journal.seconds_since(row) * 1000)
     if row.kind == Kind.TOKEN:
-        return commands.blacklist_token(user, row.target, int(row.until.timestamp()), reason=row.reason)
+        return commands.blacklist_token(user, row.target, journal.exp_of(row), reason=row.reason)
     if row.kind == Kind.SESSION:
         lasting = config().strategy == "blacklist"
         return commands.end_sessions(user, (row.target,), reason=row.reason, unknown_too=lasting)
@@ -176,17 +191,24 @@ def _command(row: Revocation, now_ms: int) -> Command[Any]:
     return commands.revoke_everything(moment_ms, reason=row.reason)
 
 
-def _apply(found: list[Revocation], send: Send) -> None:
-    """Each row's own command; the rows are marked with what the store said to it."""
+def _apply(found: list[Revocation], send: Send) -> bool:
+    """Each row's own command; the rows are marked with what the store said to it. Whether none has to come again."""
     if not found:
-        return
+        return True
+    is_complete = True
     now_ms = send(commands.read_clock())
     again: list[Revocation] = []
     written: Written | None = None
     for row in found:
-        if row.key in _under_way:
+        if row.applied_at is None and row.key in _under_way:
+            is_complete = False
             continue
-        written = send(_command(row, now_ms)).written
+        try:
+            written = send(_command(row, now_ms)).written
+        except NotReplicated:
+            # Redis refuses the token; that it will not forget is what the row waits for.
+            is_complete = False
+            continue
         if row.moment_ms is None:
             journal.mark_applied((row.key,), written)
             logger.warning("Applied from the journal: %s", row, extra={"event": "revocation_applied"})
@@ -194,6 +216,7 @@ def _apply(found: list[Revocation], send: Send) -> None:
             again.append(row)
     if written is not None and again:
         journal.mark_replayed(again, written)
+    return is_complete
 
 
 def apply_rows(keys: tuple[str, ...]) -> None:
@@ -201,40 +224,49 @@ def apply_rows(keys: tuple[str, ...]) -> None:
 
     :raises RevocationUnavailable: when Redis does not answer; the rows stay pending.
     """
-    _apply(journal.rows(keys), client.execute)
+    if not _apply(journal.rows(keys), client.execute):
+        raise NotReplicated
 
 
 def sweep(*, only_if_due: bool = False) -> int:
     """Apply all pending rows. How many there were. ``only_if_due``: unless another thread has done so meanwhile.
 
+    What others have committed counts, whatever transaction the caller is in.
+
     :raises RevocationUnavailable: when Redis or the database does not answer; what is not applied stays pending.
     """
-    global _has_failed, _next_sweep, _blocked
+    return journal.outside_transaction(lambda: _sweep(only_if_due))
+
+
+def _sweep(only_if_due: bool) -> int:
+    global _looked_at, _next_sweep, _blocked, _is_incomplete
     if client.is_known_dead():
         raise RevocationUnavailable
     if not _lock.acquire(timeout=PATIENCE):
-        raise RevocationUnavailable
+        raise StoreNotReady
     try:
         if only_if_due and not is_due():
             return 0
+        # Before anything is read: what fails meanwhile is looked at next time.
+        failures = _failures
         # Rows are looked for after Redis has answered: what others could not write before that is there by now.
         client.execute(commands.read_clock())
-        count = 0
-        for found in _batches(journal.pending):
-            _apply(found, client.execute)
-            count += len(found)
-        _has_failed = False
-        _blocked = frozenset()
+        count, is_complete = 0, True
+        try:
+            for found in _batches(journal.pending):
+                is_complete &= _apply(found, client.execute)
+                count += len(found)
+            _blocked = frozenset()
+        except RevocationUnavailable as error:
+            if not only_if_due or not isinstance(error.__cause__, redis.ResponseError):
+                raise
+            # Redis answers, but takes no writes (out of memory, disk full). Whom the rows do not concern goes on.
+            _blocked = journal.pending_users()
+        _looked_at, _is_incomplete = failures, not is_complete
         _next_sweep = time.monotonic() + SWEEP_EVERY
+        if _blocked or _is_incomplete:
+            _keep_trying()
         return count
-    except RevocationUnavailable as error:
-        if not only_if_due or not isinstance(error.__cause__, redis.ResponseError):
-            raise
-        # Redis answers, but takes no writes (out of memory, disk full). Whom the rows do not concern goes on.
-        _blocked = journal.pending_users()
-        _has_failed = False
-        _keep_trying()
-        return 0
     except DatabaseError as error:
         raise _journal_failed(error) from error
     finally:
@@ -254,14 +286,14 @@ def _batches(read: Callable[[int, int], list[Revocation]]) -> Iterator[list[Revo
         after = found[-1].pk
 
 
-def _journal_failed(error: Exception) -> RevocationUnavailable:
+def _journal_failed(error: Exception) -> StoreNotReady:
     logger.error(
         "The journal cannot be read or written: %s: %s (was `manage.py migrate jwt_redis` run?)",
         type(error).__name__,
         error,
         extra={"event": "journal_unavailable"},
     )
-    return RevocationUnavailable()
+    return StoreNotReady()
 
 
 # Stores -----------------------------------------------------------------------------------------------------------
@@ -270,14 +302,19 @@ def _journal_failed(error: Exception) -> RevocationUnavailable:
 def establish() -> None:
     """Come to trust the store: apply what it may lack, or give birth to it anew.
 
-    One process does so, under a lock in Redis; the others wait a moment, and answer 503 if that is not enough.
+    One process does so, under a lock in Redis; the others wait a moment, and answer 503 if that is not enough. What
+    others have committed counts, whatever transaction the caller is in.
 
     :raises RevocationUnavailable: when it is not done yet, or Redis or the database does not answer.
     """
+    journal.outside_transaction(_establish_once)
+
+
+def _establish_once() -> None:
     global _established, _next_look
     before = _established
     if not _lock.acquire(timeout=PATIENCE):
-        raise RevocationUnavailable
+        raise StoreNotReady
     try:
         if _established != before:
             return
@@ -302,32 +339,65 @@ def _lock_token() -> str:
 def _establish(link: client.Link) -> None:
     deadline = time.monotonic() + PATIENCE
     token = _lock_token()
+    # Before anything is read: what other threads see meanwhile is no sign of a rollback.
+    known = markers.trusted_store()
     while True:
-        servers = frozenset(server.identity for server in link.servers())
-        marker: Marker | None = link(commands.prove_marker())
-        # Asked before: what another thread sees meanwhile is no sign of a rollback.
-        were_trusted = _are_trusted(link, servers)
-        if marker is not None and were_trusted and not markers.is_rolled_back(marker):
+        servers, marker, state = _look(link, known)
+        if marker is not None and state is None:
             break
         if link(commands.take_lock(token, LOCK_MS)):
             try:
-                marker = _mend(link, token, servers, marker, were_trusted=were_trusted)
+                # Once more: somebody else may have been at it until now.
+                servers, marker, state = _look(link, known)
+                if marker is None or state is not None:
+                    marker = _mend(link, token, servers, marker, state or "lost")
             finally:
                 link(commands.drop_lock(token))
             break
         if time.monotonic() > deadline:
-            raise RevocationUnavailable
+            raise StoreNotReady
         time.sleep(0.02)
-    # One that was born before there was a journal, or under the whitelist, counts from now on.
-    _note_birth(marker, link(commands.read_clock()))
+    if config().journal and state is None and known is not None and known[0] != marker.store_id:
+        # This process comes from another history, and may have revoked there what this store has never heard of.
+        _replay(link, token, link(commands.read_history()), marker, is_locked=False)
+    if config().journal and config().strategy == "blacklist":
+        # One that was born before there was a journal, or under the whitelist, counts from now on.
+        journal.note_birth(marker.store_id, link(commands.read_clock()))
     gate.trust(servers)
     markers.trust(marker)
 
 
-def _note_birth(marker: Marker, moment_ms: int) -> None:
-    """For the blacklist strategy: since when the journal knows everything about this store. Once."""
-    if config().journal and config().strategy == "blacklist":
-        journal.note_birth(marker.store_id, moment_ms)
+State = Literal["behind", "astray", "lost"]
+
+
+def _look(link: client.Link, known: tuple[str, int] | None) -> tuple[frozenset[str], Marker | None, State | None]:
+    servers = frozenset(server.identity for server in link.servers())
+    marker: Marker | None = link(commands.prove_marker())
+    return servers, marker, _judge(link, servers, marker, known)
+
+
+def _judge(
+    link: client.Link, servers: frozenset[str], marker: Marker | None, known: tuple[str, int] | None
+) -> State | None:
+    """What is wrong with a store; None when it can be trusted."""
+    if marker is None:
+        return "lost"
+    is_rolled_back = markers.is_rolled_back(marker, known)
+    if is_rolled_back and not config().journal:
+        # Nobody knows what is missing: nobody from before is trusted.
+        return "lost"
+    if marker.is_mending or not _are_trusted(link, servers):
+        # In Cluster the number is kept in another slot than the users.
+        return "astray" if link.is_cluster else "behind"
+    if is_rolled_back or _is_behind_journal(link, marker):
+        # Set back within one run of the server, and others have written to it since: its number says nothing.
+        return "astray"
+    return None
+
+
+def _is_behind_journal(link: client.Link, marker: Marker) -> bool:
+    """As when a virtual machine was set back, with its memory: to a process that is new nothing else tells."""
+    return config().journal and not link.is_cluster and marker.revocations < journal.highest_number(marker.store_id)
 
 
 def _field(identity: str) -> str:
@@ -338,41 +408,29 @@ def _are_trusted(link: client.Link, servers: frozenset[str]) -> bool:
     return all(link(commands.read_field(_field(identity))) for identity in servers)
 
 
-def _mend(
-    link: client.Link, token: str, servers: frozenset[str], found: Marker | None, *, were_trusted: bool
-) -> Marker:
-    is_lost = found is None or (markers.is_rolled_back(found) and not config().journal)
-    born_ms: int | None = None
+def _mend(link: client.Link, token: str, servers: frozenset[str], found: Marker | None, state: State) -> Marker:
+    store_id = found.store_id if found is not None else ""
     count = 0
-    if config().journal and (found is not None or config().strategy == "blacklist"):
-        # Where the server was trusted, others have written to it since: its number says nothing any more.
-        count = _replay(link, token, None if were_trusted else found)
-        # The journal knows of every revocation since its first row: nobody need be refused for being older than
-        # the store that was lost. Under the whitelist the sessions are lost with it.
-        born_ms = journal.origin_ms() if found is None and config().strategy == "blacklist" else None
-    lost_id = found.store_id if found is not None else ""
-    marker: Marker | None = None
-    for identity in servers:
-        marker = link(
-            commands.trust_store(
-                token,
-                _field(identity),
-                new_id=commands.new_id() if is_lost and marker is None else "",
-                born_ms=born_ms,
-                lost_id=lost_id,
-            )
-        )
-        if marker is None:
-            # Whoever has the lock now begins anew.
-            raise RevocationUnavailable
-    assert marker is not None  # noqa: S101 - there is a primary, or link.servers() has raised
-    if is_lost:
-        _note_birth(marker, marker.born_ms)
-    level = logging.WARNING if found is None or count else logging.INFO
+    # Without a journal there is nothing to apply, and a new id would hide from others that it was set back.
+    if config().journal or state == "lost":
+        born_ms = None
+        if config().journal and config().strategy == "blacklist" and state == "lost":
+            # The journal knows of every revocation since then: nobody need be refused for being older than the store.
+            born_ms = journal.origin_ms()
+        history = link(commands.begin_mending(token, store_id, state, born_ms))
+        if history is None:
+            raise StoreNotReady  # somebody else is at it
+        store_id = history.store_id
+        # Under the whitelist the sessions are lost with the store.
+        if config().journal and (state != "lost" or config().strategy == "blacklist"):
+            count = _replay(link, token, history, found)
+    marker = link(commands.trust_store(token, store_id, [_field(identity) for identity in sorted(servers)]))
+    if marker is None:
+        raise StoreNotReady
     logger.log(
-        level,
+        logging.WARNING if state == "lost" or count else logging.INFO,
         "%s Redis store %s; %s revocations were applied again.",
-        "A new" if is_lost else "A restarted or promoted",
+        "A new" if state == "lost" else "A restarted or promoted",
         marker.store_id,
         count,
         extra={"event": "store_established"},
@@ -380,18 +438,21 @@ def _mend(
     return marker
 
 
-def _replay(link: client.Link, token: str, found: Marker | None) -> int:
-    """Apply what the store may lack, batch by batch, while the lock is ours: everything if ``found`` is None."""
-    store_id, number, born_ms = None, 0, None
-    if found is not None and not link.is_cluster:
-        # The store is a beginning of its history: it lacks what came behind its last number. In Cluster the number
-        # is kept in another slot than the users, so there all rows count.
-        store_id, number = found.store_id, found.revocations
-        born_ms = found.born_ms if config().strategy == "whitelist" else None
+def _replay(
+    link: client.Link,
+    token: str,
+    history: commands.History | None,
+    found: Marker | None,
+    *,
+    is_locked: bool = True,
+) -> int:
+    """Apply what the store may lack, batch by batch, while the lock is ours."""
+    # What another store had before this one was born went with its sessions.
+    born_ms = found.born_ms if found is not None and config().strategy == "whitelist" else None
     count = 0
-    for rows in _batches(lambda after, limit: journal.missing_from(store_id, number, born_ms, after, limit)):
-        if not link(commands.take_lock(token, LOCK_MS)):
-            raise RevocationUnavailable
+    for rows in _batches(lambda after, limit: journal.missing_from(history, born_ms, after, limit)):
+        if is_locked and not link(commands.take_lock(token, LOCK_MS)):
+            raise StoreNotReady
         _apply(rows, link)
         count += len(rows)
     return count
@@ -418,7 +479,7 @@ def trusted(work: Callable[[], T], *, revokes: bool = False) -> T:
             return work()
         except gate.UntrustedStore:
             establish()
-    raise RevocationUnavailable
+    raise StoreNotReady
 
 
 async def atrusted(work: Callable[[], Awaitable[T]], *, revokes: bool = False) -> T:
@@ -430,4 +491,4 @@ async def atrusted(work: Callable[[], Awaitable[T]], *, revokes: bool = False) -
             return await work()
         except gate.UntrustedStore:
             await sync_to_async(establish)()
-    raise RevocationUnavailable
+    raise StoreNotReady

@@ -366,13 +366,12 @@ def test_a_change_while_redis_is_down_is_in_the_journal_and_takes_effect_first_o
             alice.save()
         else:
             alice.delete()
-    row = Revocation.objects.get(user=key)
-    assert row.applied_at is None
+    pending = Revocation.objects.filter(user=key, applied_at=None)
+    assert pending.exists()
     # override_settings has forgotten that this process met a failure; another process notices at its own.
     recovery.note_failure()
     assert sessions.explain(access).reason == "session_ended"
-    row.refresh_from_db()
-    assert row.applied_at is not None
+    assert not pending.exists()
 
 
 def test_without_a_journal_a_certain_change_is_not_kept_quiet_while_redis_is_down(alice: Any, settings: Any) -> None:

@@ -13,7 +13,7 @@ from rest_framework_simplejwt.tokens import Token
 from jwt_redis import signals
 from jwt_redis.conf import FailurePolicy, config, leeway_seconds
 from jwt_redis.decoding import claims_of, decode
-from jwt_redis.exceptions import RevocationUnavailable
+from jwt_redis.exceptions import RevocationUnavailable, StoreNotReady
 from jwt_redis.operations import Done, Event, Operation, apublish, arun, publish, run
 from jwt_redis.records import EndedSession, Marker, UserState
 from jwt_redis.recovery import is_blocked
@@ -52,7 +52,7 @@ def _read(claims: Claims) -> Operation[tuple[UserState, Verdict]]:
     def judge(state: UserState, marker: Marker) -> Done[tuple[UserState, Verdict]]:
         verdict = decide(claims, state, marker, config().strategy, time.time(), leeway_seconds())
         if verdict.allowed and is_blocked(claims.user):
-            raise RevocationUnavailable
+            raise StoreNotReady
         return Done((state, verdict))
 
     # Where absence accepts, the marker must be of the same moment.
@@ -69,7 +69,8 @@ def _read(claims: Claims) -> Operation[tuple[UserState, Verdict]]:
 def _failed_open(
     claims: Claims, error: RevocationUnavailable, policy: FailurePolicy | None
 ) -> Done[tuple[UserState, Verdict]]:
-    if (policy or config().on_redis_failure) != "allow":
+    # "allow" is for a Redis that cannot be asked, not for one that is known to lack something.
+    if (policy or config().on_redis_failure) != "allow" or isinstance(error, StoreNotReady):
         raise error
     facts = {"user": claims.user, "sid": claims.sid, "error": error}
     event = Event(signals.check_failed_open, facts, "check_failed_open", logging.WARNING)

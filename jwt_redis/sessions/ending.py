@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from jwt_redis import signals
@@ -19,10 +20,12 @@ __all__ = [
     "aend_all_sessions",
     "aend_other_sessions",
     "aend_session",
+    "aend_session_of_former_password",
     "confirmed",
     "end_all_sessions",
     "end_other_sessions",
     "end_session",
+    "end_session_of_former_password",
     "ended_events",
     "ending",
     "ending_all",
@@ -55,8 +58,27 @@ def confirmed(user: str, sids: tuple[str, ...], reason: str, done: Done[T]) -> O
     """
     if not sids or not (config().journal or config().wait_replicas):
         return done
-    first = ending(user, sids, reason, False)
+    first = independent(ending(user, sids, reason, False))
     return Operation(first.commands, lambda _: done, first.entries, is_optional=True)
+
+
+def independent(operation: Operation[T]) -> Operation[T]:
+    """The answer to it is an error, upon which the request's transaction may be undone: its rows shall stay."""
+    return replace(operation, entries=tuple(replace(entry, is_independent=True) for entry in operation.entries))
+
+
+def _end_unlike(user: str, sid: str) -> Operation[int]:
+    return independent(ending(user, (sid,), "password_changed", False))
+
+
+def end_session_of_former_password(user: Any, sid: str) -> None:
+    """The session was opened under another password than today's: it is over, whatever becomes of the request."""
+    run(_end_unlike(user_id(user), valid_sid(sid)))
+
+
+async def aend_session_of_former_password(user: Any, sid: str) -> None:
+    """:func:`end_session_of_former_password` over ``redis.asyncio``."""
+    await arun(_end_unlike(user_id(user), valid_sid(sid)))
 
 
 def end_session(user: Any, sid: str, *, reason: str = "logout", even_if_unknown: bool = True) -> bool:

@@ -10,7 +10,7 @@ from typing import Any
 from rest_framework_simplejwt.tokens import Token
 
 from jwt_redis import signals
-from jwt_redis.conf import longest_lifetime
+from jwt_redis.conf import longest_session
 from jwt_redis.decoding import claims_of, decode
 from jwt_redis.journal import Entry
 from jwt_redis.keys import user_id
@@ -69,11 +69,11 @@ def _blacklist_jti(user: str, jti: str, reason: str) -> Operation[bool]:
     if not is_jti(jti):
         raise ValueError("jti: not a token id")
     # Its exp is not known: for as long as any token lives.
-    return _blacklist(user, jti, int(time.time() + longest_lifetime()), reason)
+    return _blacklist(user, jti, int(time.time() + longest_session()), reason)
 
 
 def revoke_jti(user: Any, jti: str, *, reason: str = "revoked") -> bool:
-    """Revoke one token of a user that is known by its ``jti`` alone, for the longest time a token can last.
+    """Revoke one token of a user that is known by its ``jti`` alone, for the longest time a session can last.
 
     True when it was not listed before.
 

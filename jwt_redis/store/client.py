@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import threading
 from collections.abc import Callable, Generator, Iterator
 from typing import Any, TypeVar, cast, overload
@@ -87,6 +88,17 @@ def reset(**kwargs: Any) -> None:
 
 
 setting_changed.connect(reset, dispatch_uid="jwt_redis.store.client.reset")
+
+
+def _after_fork() -> None:
+    """Another thread of the parent may have held these. The pools see to themselves."""
+    global _lock
+    _lock = threading.Lock()
+    _breakers.clear()
+    _aclients.clear()
+
+
+os.register_at_fork(after_in_child=_after_fork)
 
 
 # For commands and checks that look at the whole store, not for requests -------------------------------------------

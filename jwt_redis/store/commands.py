@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib import resources
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 
 from jwt_redis import keys
 from jwt_redis.conf import DEFAULT_MAX_AGE, config, leeway_seconds, longest_access_lifetime, longest_lifetime
@@ -19,12 +19,14 @@ __all__ = [
     "Command",
     "Ended",
     "Everything",
+    "History",
     "Listed",
     "Opened",
     "Rotation",
     "Script",
     "Written",
     "append_log",
+    "begin_mending",
     "blacklist_token",
     "drop_lock",
     "end_all_sessions",
@@ -36,6 +38,7 @@ __all__ = [
     "prune",
     "read_clock",
     "read_field",
+    "read_history",
     "read_marker",
     "read_session",
     "read_sessions",
@@ -81,7 +84,7 @@ class Command(Generic[T]):
     logs_for: str | None = None
     # The script is to run on the store that is trusted and on no other: the client puts its id before ``args``.
     names_store: bool = False
-    # It proves that a primary answers; that it is the right one of two is for Sentinel to say.
+    # A primary has to answer, and which of two is the right one is for Sentinel to say.
     proves_primary: bool = False
     # It revokes: the replicas of WAIT_REPLICAS have to confirm it.
     is_revocation: bool = False
@@ -171,7 +174,7 @@ def _on_user(name: str, user: str, args: Sequence[str | int | float], parse: Cal
 
 
 def _revoking(name: str, user: str, args: Sequence[str | int | float], parse: Callable[[Any], T]) -> Command[T]:
-    return replace(_on_user(name, user, args, parse), is_revocation=True)
+    return replace(_on_user(name, user, args, parse), is_revocation=True, proves_primary=True)
 
 
 def _written(reply: Sequence[Any]) -> Written:
@@ -194,7 +197,7 @@ def read_state(claims: Claims) -> Command[UserState]:
 def read_marker() -> Command[Marker | None]:
     """The global record (HMGET); None where the store has none: it is new, or was lost."""
     key = keys.marker_key()
-    return Command((key,), ("HMGET", key, "store_id", "born_ms", "not_before", "revocations"), _marker)
+    return Command((key,), ("HMGET", key, "store_id", "born_ms", "not_before", "revocations", "mending"), _marker)
 
 
 def prove_marker() -> Command[Marker | None]:
@@ -207,14 +210,48 @@ def read_field(field: str) -> Command[str | None]:
     return Command((keys.marker_key(),), ("HGET", keys.marker_key(), field), lambda reply: reply)
 
 
-def trust_store(token: str, field: str, *, new_id: str, born_ms: int | None, lost_id: str) -> Command[Marker | None]:
-    """Mark the server of ``field`` as trusted, by whoever holds the lock; None when that is somebody else.
+@dataclass(frozen=True, slots=True)
+class History:
+    """What a store has: its own revocations up to ``number``, and those of its former ``chapters`` up to theirs."""
 
-    With a ``new_id`` it becomes a new store, unless its id is another than ``lost_id`` meanwhile.
+    store_id: str
+    number: int
+    chapters: tuple[tuple[str, int], ...]
+
+
+def begin_mending(
+    token: str, seen_id: str, how: Literal["behind", "astray", "lost"], born_ms: int | None = None
+) -> Command[History | None]:
+    """A new chapter of the store, by whoever holds the lock; None when that is somebody else, or the id is another.
+
+    ``seen_id``: the store's, "" for one that has none that could be read.
+    ``how``: it has what came up to its number; its number says nothing; it is lost and born anew.
     """
-    args = (token, field, new_id, "" if born_ms is None else born_ms, lost_id)
+    args = (token, seen_id, new_id(), how, "" if born_ms is None else born_ms)
+    return Command((keys.marker_key(), keys.lock_key()), args, _history, _script("begin_mending", False))
+
+
+def read_history() -> Command[History | None]:
+    """The same, only read (HMGET)."""
+    key = keys.marker_key()
+    return Command((key,), ("HMGET", key, "store_id", "revocations", "chapters"), _history)
+
+
+def _history(reply: Any) -> History | None:
+    if not reply or not reply[0]:
+        return None
+    store_id, number, chapters = reply
+    former = [chapter.rpartition(":") for chapter in (chapters or "").split(",") if chapter]
+    known = tuple((name, int(count)) for name, _, count in former if _is_number(count))
+    return History(store_id, int(number) if _is_number(number) else 0, known)
+
+
+def trust_store(token: str, store_id: str, fields: Sequence[str]) -> Command[Marker | None]:
+    """Mark these servers as trusted, by whoever holds the lock; None when that is somebody else."""
     script = _script("trust_store", False)
-    return Command((keys.marker_key(), keys.lock_key()), args, lambda r: None if r is None else _marker(r), script)
+    return Command(
+        (keys.marker_key(), keys.lock_key()), (token, store_id, *fields), lambda r: _marker(r) if r else None, script
+    )
 
 
 def take_lock(token: str, milliseconds: int) -> Command[bool]:
@@ -234,11 +271,11 @@ def read_clock() -> Command[int]:
 
 def _marker(reply: Sequence[str | None]) -> Marker | None:
     """None also for a damaged one: :func:`trust_store` mends it."""
-    store_id, *numbers = reply
+    store_id, *numbers, mending = reply
     born, not_before, revocations = numbers
     if not store_id or born is None or not all(number is None or _is_number(number) for number in numbers):
         return None
-    return Marker(store_id, int(born), int(not_before or 0), int(revocations or 0))
+    return Marker(store_id, int(born), int(not_before or 0), int(revocations or 0), mending is not None)
 
 
 def _is_number(text: str | None) -> bool:
@@ -367,6 +404,7 @@ def revoke_everything(before_ms: int | None, *, reason: str) -> Command[Everythi
         parse=lambda reply: Everything(int(reply[2]), _written(reply[1])),
         script=_script("revoke_everything", False),
         names_store=True,
+        proves_primary=True,
         is_revocation=True,
     )
 

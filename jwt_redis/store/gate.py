@@ -19,6 +19,7 @@ from jwt_redis.conf import config
 __all__ = [
     "Server",
     "UntrustedStore",
+    "admitted",
     "agate",
     "ask_server",
     "gate",
@@ -35,6 +36,8 @@ _FACT = re.compile(r"^(run_id|master_replid|role|maxmemory_policy):([\w-]+)", re
 _trusted: frozenset[str] = frozenset()
 # A server was refused since trust was last established: some clients wrap the exception in one of their own.
 _waiting = False
+# How many connections have passed: what was known before the newest is to be asked for again.
+_admitted = 0
 
 
 class UntrustedStore(redis.RedisError):
@@ -66,6 +69,11 @@ def trust(identities: frozenset[str]) -> None:
     _waiting = False
 
 
+def admitted() -> int:
+    """How many connections have passed the gate so far."""
+    return _admitted
+
+
 def is_waiting() -> bool:
     """Was a server refused, and nobody has looked after it yet?"""
     return _waiting
@@ -85,15 +93,18 @@ def _text(reply: Any) -> str:
 
 
 def _admit(server: Server) -> None:
-    global _waiting
+    global _waiting, _admitted
     refuse_unfit(server)
     if server.identity not in _trusted:
         _waiting = True
         raise UntrustedStore(server.identity)
+    _admitted += 1
 
 
 def refuse_unfit(server: Server) -> None:
     """:raises ConnectionError: when the server is none that a verdict may rest on, trusted or not."""
+    if server.identity.startswith("."):
+        raise redis.ConnectionError("this server does not say who it is: INFO has no run_id")
     if not server.is_primary:
         # A replica may not know of a revocation yet.
         raise redis.ConnectionError("this server is a replica: only the primary is asked")

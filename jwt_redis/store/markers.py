@@ -8,22 +8,24 @@ from typing import Any, Final
 from django.core.signals import setting_changed
 
 from jwt_redis.records import Marker
+from jwt_redis.store import gate
 from jwt_redis.store.gate import UntrustedStore
 
-__all__ = ["highest", "is_rolled_back", "known", "note", "reset", "seen", "store_id", "trust"]
+__all__ = ["is_rolled_back", "known", "note", "reset", "seen", "store_id", "trust", "trusted_store"]
 
 # Within so many seconds every process hears that everything was revoked.
 MAX_AGE: Final = 1.0
 
-_copy: tuple[Marker, float] | None = None
+# The marker, until when it is good, and how many connections had been made by then.
+_copy: tuple[Marker, float, int] | None = None
 # The store that is trusted, and the highest number of its revocations that this process knows of.
 _store: tuple[str, int] | None = None
 
 
 def known() -> Marker | None:
-    """The marker, unless it was read too long ago."""
+    """The marker, unless it was read too long ago, or a connection was made since."""
     copy = _copy
-    if copy is None or time.monotonic() >= copy[1]:
+    if copy is None or copy[2] != gate.admitted() or time.monotonic() >= copy[1]:
         return None
     return copy[0]
 
@@ -31,14 +33,17 @@ def known() -> Marker | None:
 def seen(marker: Marker | None, asked_at: float) -> Marker:
     """Remember what was read. ``asked_at``: ``time.monotonic()`` from *before* the question was sent.
 
+    The connection that it was read from may have been made for it; one that is made later is not counted yet.
+
     :raises UntrustedStore: when it is not the store that is trusted, or an older state of it.
     """
     global _copy
+    admitted = gate.admitted()
     store = _store
-    if marker is None or store is None or marker.store_id != store[0] or is_rolled_back(marker):
+    if marker is None or store is None or marker.store_id != store[0] or marker.is_mending or is_rolled_back(marker):
         _copy = None
         raise UntrustedStore("the marker is missing, or is not the one that was trusted")
-    _copy = (marker, asked_at + MAX_AGE)
+    _copy = (marker, asked_at + MAX_AGE, admitted)
     note(marker.store_id, marker.revocations)
     return marker
 
@@ -55,14 +60,18 @@ def store_id() -> str:
     return _store[0] if _store is not None else ""
 
 
-def highest(store_id: str) -> int:
-    """The highest number of revocations that this process knows of in a store."""
-    return _store[1] if _store is not None and _store[0] == store_id else 0
+def trusted_store() -> tuple[str, int] | None:
+    """The store that is trusted, and the highest number of its revocations that this process knows of."""
+    return _store
 
 
-def is_rolled_back(marker: Marker) -> bool:
-    """Does the store have fewer revocations than it had? That number only grows."""
-    return marker.revocations < highest(marker.store_id)
+def is_rolled_back(marker: Marker, known: tuple[str, int] | None = None) -> bool:
+    """Does the store have fewer revocations than it had? That number only grows.
+
+    ``known``: what :func:`trusted_store` said before the marker was read; what was seen since is no measure for it.
+    """
+    store = known if known is not None else _store
+    return store is not None and marker.store_id == store[0] and marker.revocations < store[1]
 
 
 def trust(marker: Marker) -> None:

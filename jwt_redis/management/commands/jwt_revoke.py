@@ -125,8 +125,13 @@ class Command(BaseCommand):
         if self.dry_run:
             self.stdout.write(f"Would revoke {which}.")
             return
-        if ask and input(f"This revokes {which}. Type 'yes' to go on: ").strip() != "yes":
-            raise CommandError("Nothing was revoked.")
+        if ask:
+            try:
+                answer = input(f"This revokes {which}. Type 'yes' to go on: ")
+            except EOFError:
+                raise CommandError("Nothing was revoked: there is nobody to ask. Add --no-input.") from None
+            if answer.strip() != "yes":
+                raise CommandError("Nothing was revoked.")
         in_force = sessions.revoke_everything(moment, reason=self.reason)
         self._say(
             True, f"Everything from before {in_force.isoformat()} is revoked, in every process within a second.", ""

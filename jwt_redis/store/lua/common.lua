@@ -173,6 +173,7 @@ local function refuse_without_record(moment_ms, why)
   if moment_ms <= (not_before_ms or 0) then return end
   not_before_ms = moment_ms
   redis.call('HSET', USER, 'not_before', int(moment_ms))
+  use_until = math.max(use_until, NOW + NOT_BEFORE_LIFE)
   revoked('user', '', NOW + NOT_BEFORE_LIFE, why)
 end
 

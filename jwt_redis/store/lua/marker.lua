@@ -3,7 +3,7 @@
 -- primary that has lost its replicas (min-replicas-to-write), refuse. A full disk (MISCONF) is no such sign.
 local proof = redis.pcall('HDEL', KEYS[1], '')
 if type(proof) == 'table' and proof.err then
-  if string.find(proof.err, 'WRONGTYPE', 1, true) then return { false, false, false, false } end
+  if string.find(proof.err, 'WRONGTYPE', 1, true) then return { false, false, false, false, false } end
   if not string.find(proof.err, 'MISCONF', 1, true) then return proof end
 end
-return redis.call('HMGET', KEYS[1], 'store_id', 'born_ms', 'not_before', 'revocations')
+return redis.call('HMGET', KEYS[1], 'store_id', 'born_ms', 'not_before', 'revocations', 'mending')
