@@ -19,7 +19,7 @@ from rest_framework.test import APIClient
 from jwt_redis import sessions
 from jwt_redis.checks import check_deployment
 from jwt_redis.exceptions import RevocationUnavailable
-from jwt_redis.store import client
+from jwt_redis.store import client, markers
 from jwt_redis.testing.servers import RedisServer
 from tests.topology import (
     AclServer,
@@ -46,7 +46,7 @@ PATIENT = {"SOCKET_TIMEOUT": 2, "SOCKET_CONNECT_TIMEOUT": 2}
 # What the application's Redis user needs, and no more: the keys, what they are read with, and what the scripts call.
 KEYS = ["~jwt:{*}", "~jwt:{*}:devices", "~jwt:{log}:marker", "~jwt:{log}:lock"]
 READING = ["hget", "hgetall", "hmget", "info", "time", "eval", "evalsha"]
-SCRIPTS = ["del", "expireat", "get", "hdel", "hincrby", "hset", "pexpire", "set", "type", "xadd"]
+SCRIPTS = ["del", "expireat", "get", "hdel", "hincrby", "hset", "set", "type", "xadd"]
 COMMANDS = READING + SCRIPTS
 # jwt_cleanup walks the store.
 CLEANUP = ["scan", "dbsize", "hkeys"]
@@ -441,6 +441,26 @@ async def test_a_failover_over_asyncio(alice: Any, own_sentinels: Sentinels) -> 
         assert (await until_available(lambda: sessions.acheck(token.access_token))).allowed
         assert await sessions.aend_all_sessions(alice) == 1
         await assert_everything_works_async(alice)
+
+
+def test_a_former_primary_that_comes_back_is_asked_for_no_longer_than_a_second(
+    alice: Any, own_sentinels: Sentinels
+) -> None:
+    """It answers on the connections that it had, and believes to be the primary until a sentinel tells it otherwise."""
+    sid, access, _ = sign_in(alice)
+    own_sentinels.wait_until_replicated()
+    assert_lives(access)
+    former = own_sentinels.primary()
+    former.pause()
+    own_sentinels.wait_for_failover(former)
+    # What another process does meanwhile.
+    until = int(time.time()) + 300
+    ask(own_sentinels.primary(), "HSET", key_of(alice), f"sid:{sid}", f"ended.{until}.logout")
+    former.resume()
+    markers.reset()  # a second has passed
+    statuses: list[int] = []
+    wait_for(lambda: statuses.append(ask_with(access)[0]) or statuses[-1] == 401, "it is refused", RECOVERY)
+    assert 200 not in statuses
 
 
 def test_what_no_replica_has_heard_of_is_gone_after_a_failover() -> None:
