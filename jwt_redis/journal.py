@@ -11,14 +11,16 @@ import hashlib
 import secrets
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeout
 from contextvars import Context, ContextVar, copy_context
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from threading import Thread
 from typing import Any, TypeVar
 
 from django.conf import settings
-from django.db import connections, router, transaction
+from django.db import OperationalError, connections, router, transaction
 from django.db.models import Case, F, Max, Min, Q, QuerySet, Value, When
 from django.db.models.functions import Coalesce, Greatest, Now
 from django.utils import timezone
@@ -43,6 +45,7 @@ __all__ = [
     "mark_applied",
     "mark_replayed",
     "missing_from",
+    "newest_id",
     "note_birth",
     "now",
     "on_commit",
@@ -59,6 +62,8 @@ T = TypeVar("T")
 Kind = Revocation.Kind
 _actor: ContextVar[str] = ContextVar("jwt_redis_actor", default="")
 _ACTOR_LENGTH = 150
+# Seconds to wait for a transaction of our own while another one is open.
+_PATIENCE = 1.0
 # The year 9999, which is as far as databases and datetime go.
 _LATEST = 253370764800
 # Clocks and time zones (USE_TZ=False) may differ; a row too many that is applied again changes nothing.
@@ -187,13 +192,21 @@ def outside_transaction(work: Callable[[], T]) -> T:
     blocks = transaction.get_connection(database()).atomic_blocks
     if not blocks or any(getattr(block, "_from_testcase", False) for block in blocks):
         return work()
-    with ThreadPoolExecutor(1, thread_name_prefix="jwt_redis-journal") as pool:
-        return pool.submit(_and_close, copy_context(), work).result()
-
-
-def _and_close(context: Context, work: Callable[[], T]) -> T:
+    answer: Future[T] = Future()
+    arguments = (copy_context(), work, answer)
+    Thread(target=_answer_and_close, args=arguments, name="jwt_redis-journal", daemon=True).start()
     try:
-        return context.run(work)
+        return answer.result(_PATIENCE)
+    except FutureTimeout:
+        # It may be waiting for a lock that the caller's own transaction holds; it goes on when that has ended.
+        raise OperationalError("the journal is locked, perhaps by the transaction that is open") from None
+
+
+def _answer_and_close(context: Context, work: Callable[[], T], answer: Future[T]) -> None:
+    try:
+        answer.set_result(context.run(work))
+    except BaseException as error:  # noqa: BLE001 - it is raised where the answer is waited for
+        answer.set_exception(error)
     finally:
         connections.close_all()
 
@@ -237,6 +250,12 @@ def missing_from(history: History | None, born_ms: int | None, after: int, limit
             elsewhere &= Q(created_at__gt=_moment(born_ms / 1000) - _CLOCKS)
         found = found.filter(missing | elsewhere)
     return list(found.filter(until__gt=timezone.now() - _CLOCKS, id__gt=after).order_by("id")[:limit])
+
+
+def newest_id() -> int:
+    """The last row's; 0 where there is none."""
+    newest: int | None = Revocation.objects.using(database()).aggregate(newest=Max("id"))["newest"]
+    return newest or 0
 
 
 def highest_number(store_id: str) -> int:

@@ -62,6 +62,8 @@ LOOK_EVERY: Final = 10.0
 # Seconds between two attempts to apply what this process has left pending.
 RETRY_EVERY: Final = 0.25
 
+# By how many ids a row may be committed later than a newer one.
+_OUT_OF_ORDER: Final = 1000
 # A store may be lost again while it is mended; more often than this is for the next request.
 _TRIES: Final = 3
 
@@ -70,6 +72,8 @@ _lock = threading.Lock()
 # more than the other, this process or another may have left rows.
 _failures = 0
 _looked_at = 0
+# Up to which row this process has held the journal against the store, and which store that was.
+_caught_up: tuple[str, int] | None = None
 # Rows that are still to be applied, although nobody has to wait for them.
 _is_incomplete = False
 _token: tuple[int, str] | None = None
@@ -235,7 +239,10 @@ def sweep(*, only_if_due: bool = False) -> int:
 
     :raises RevocationUnavailable: when Redis or the database does not answer; what is not applied stays pending.
     """
-    return journal.outside_transaction(lambda: _sweep(only_if_due))
+    try:
+        return journal.outside_transaction(lambda: _sweep(only_if_due))
+    except DatabaseError as error:
+        raise _journal_failed(error) from error
 
 
 def _sweep(only_if_due: bool) -> int:
@@ -257,6 +264,7 @@ def _sweep(only_if_due: bool) -> int:
                 is_complete &= _apply(found, client.execute)
                 count += len(found)
             _blocked = frozenset()
+            _catch_up()
         except RevocationUnavailable as error:
             if not only_if_due or not isinstance(error.__cause__, redis.ResponseError):
                 raise
@@ -267,10 +275,25 @@ def _sweep(only_if_due: bool) -> int:
         if _blocked or _is_incomplete:
             _keep_trying()
         return count
-    except DatabaseError as error:
-        raise _journal_failed(error) from error
     finally:
         _lock.release()
+
+
+def _catch_up() -> None:
+    """Rows since the last look that another server was told, one that still took itself for the primary."""
+    global _caught_up
+    marker = client.execute(commands.read_marker())
+    if marker is None or client.is_cluster():
+        return
+    newest = journal.newest_id()
+    if _caught_up is None or _caught_up[0] != marker.store_id:
+        # What was there before is establish's business.
+        _caught_up = (marker.store_id, newest)
+    since = max(0, _caught_up[1] - _OUT_OF_ORDER)
+    history = client.execute(commands.read_history())
+    for found in _batches(lambda after, limit: journal.missing_from(history, None, max(after, since), limit)):
+        _apply([row for row in found if row.applied_at is not None], client.execute)
+    _caught_up = (marker.store_id, newest)
 
 
 def sweep_now_and_then() -> None:
@@ -307,7 +330,10 @@ def establish() -> None:
 
     :raises RevocationUnavailable: when it is not done yet, or Redis or the database does not answer.
     """
-    journal.outside_transaction(_establish_once)
+    try:
+        journal.outside_transaction(_establish_once)
+    except DatabaseError as error:
+        raise _journal_failed(error) from error
 
 
 def _establish_once() -> None:
@@ -322,8 +348,6 @@ def _establish_once() -> None:
             _establish(link)
         _established += 1
         _next_look = time.monotonic() + LOOK_EVERY
-    except DatabaseError as error:
-        raise _journal_failed(error) from error
     finally:
         _lock.release()
 
@@ -392,7 +416,22 @@ def _judge(
     if is_rolled_back or _is_behind_journal(link, marker):
         # Set back within one run of the server, and others have written to it since: its number says nothing.
         return "astray"
+    if _lacks_rows(link, marker):
+        return "behind"
     return None
+
+
+def _lacks_rows(link: client.Link, marker: Marker) -> bool:
+    """Has another server that was a primary, too, been told what this one was not?"""
+    if not config().journal or link.is_cluster:
+        return False
+    history = link(commands.read_history())
+    return any(row.applied_at is not None for row in journal.missing_from(history, _born_ms(marker), 0, 1))
+
+
+def _born_ms(marker: Marker | None) -> int | None:
+    # What another store had before this one was born went with its sessions.
+    return marker.born_ms if marker is not None and config().strategy == "whitelist" else None
 
 
 def _is_behind_journal(link: client.Link, marker: Marker) -> bool:
@@ -447,8 +486,7 @@ def _replay(
     is_locked: bool = True,
 ) -> int:
     """Apply what the store may lack, batch by batch, while the lock is ours."""
-    # What another store had before this one was born went with its sessions.
-    born_ms = found.born_ms if found is not None and config().strategy == "whitelist" else None
+    born_ms = _born_ms(found)
     count = 0
     for rows in _batches(lambda after, limit: journal.missing_from(history, born_ms, after, limit)):
         if is_locked and not link(commands.take_lock(token, LOCK_MS)):

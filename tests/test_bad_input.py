@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 from rest_framework.test import APIClient
 from rest_framework_simplejwt.state import token_backend
 
-from jwt_redis import sessions
+from jwt_redis import journal, sessions
+from jwt_redis.models import Revocation
 
 pytestmark = pytest.mark.django_db
 
@@ -330,3 +331,17 @@ def test_no_signed_payload_is_a_500_or_lets_anybody_in(alice: Any, changes: dict
         assert http.get(path, HTTP_AUTHORIZATION=f"Bearer {token}").status_code == 401
     for path in POSTS:
         assert http.post(path, {"refresh": token, "token": token}, format="json").status_code < 500
+
+
+@pytest.mark.parametrize("user", ["\ud800", "a\x00b"])
+def test_a_user_id_that_no_database_takes_is_written_in_another_way(alice: Any, user: str) -> None:
+    mine = sessions.open_session(alice)
+    pair = sessions.open_session(alice)
+    pair.payload["user_id"] = user
+    signed = pair.get_token_backend().encode(pair.payload)
+    for where in ("/auth/logout/", "/auth/token/blacklist/"):
+        assert http.post(where, {"refresh": signed}, format="json").status_code in (200, 204)
+    assert sessions.explain(str(mine)).allowed
+    with journal.acting_as(user):
+        sessions.end_session(alice, mine["sid"])
+    assert Revocation.objects.get(target=mine["sid"]).actor == "".join(c if c.isalpha() else "?" for c in user)

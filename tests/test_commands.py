@@ -115,6 +115,14 @@ def test_everything_is_asked_first(alice: Any, monkeypatch: pytest.MonkeyPatch) 
     assert sessions.explain(token).reason == "all_revoked"
 
 
+def test_where_nobody_can_be_asked_nothing_is_revoked(alice: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    token = sessions.open_session(alice)
+    monkeypatch.setattr("sys.stdin", io.StringIO(""))
+    with pytest.raises(CommandError):
+        run("jwt_revoke", "--all")
+    assert is_good(token)
+
+
 def test_everything_before_a_moment(alice: Any) -> None:
     old = sessions.open_session(alice)
     time.sleep(0.01)

@@ -9,9 +9,11 @@ from django.contrib.auth import authenticate, get_user_model
 from django.contrib.auth.forms import SetPasswordForm
 from django.contrib.auth.hashers import make_password
 from django.contrib.auth.models import Group, Permission, User
+from django.contrib.sessions.models import Session
 from django.core import serializers
 from django.core.management import call_command
 from django.db import transaction
+from django.db.models.deletion import Collector
 from django.test import Client, override_settings
 from rest_framework.test import APIClient
 
@@ -178,6 +180,22 @@ def test_an_upgrade_does_not_hide_a_later_change(alice: Any) -> None:
     assert refresh(token).status_code == 401
 
 
+@pytest.mark.parametrize("is_locked", [True, False])
+def test_another_password_is_no_upgrade_of_a_hash_that_is_out_of_date(alice: Any, is_locked: bool) -> None:
+    set_and_save(alice)
+    token = sessions.open_session(alice)
+    # On the one set_password() has left the trace that check_password() leaves, too.
+    row = alice if is_locked else get_user_model().objects.get(pk=alice.pk)
+    with override_settings(PASSWORD_HASHERS=UPGRADED):
+        if is_locked:
+            row.set_unusable_password()
+        else:
+            row.password = make_password("new")
+        row.save(update_fields=["password"])
+        assert reason(token) == "session_ended"
+        assert refresh(token).status_code == 401
+
+
 @pytest.mark.parametrize("fields", [None, ["email"], ["last_login"]])
 def test_another_save_ends_nothing(alice: Any, fields: list[str] | None) -> None:
     token = sessions.open_session(alice)
@@ -219,6 +237,18 @@ def test_deletion_ends_all_sessions(alice: Any, bob: Any) -> None:
     alice.delete()
     get_user_model().objects.filter(username="bob").delete()
     assert [reason(token) for token in tokens] == ["session_ended"] * 2
+
+
+def test_deletion_by_a_proxy_of_the_user_model_too(alice: Any) -> None:
+    token = sessions.open_session(alice)
+    ProxyUser.objects.filter(pk=alice.pk).delete()
+    assert reason(token) == "session_ended"
+
+
+def test_rows_of_other_models_are_deleted_without_being_read(db: None) -> None:
+    collector = Collector(using="default", origin=Session)
+    assert collector.can_fast_delete(Session.objects.all())
+    assert not collector.can_fast_delete(get_user_model().objects.all())
 
 
 def test_revoke_on_may_leave_them_out(alice: Any) -> None:

@@ -7,12 +7,14 @@ import logging
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 import redis
-from django.test import override_settings
+from asgiref.sync import iscoroutinefunction
+from django.test import AsyncClient, Client, override_settings
+from django.utils.decorators import sync_and_async_middleware
 from rest_framework.test import APIClient
 
 from jwt_redis import sessions, signals
@@ -157,6 +159,60 @@ def test_while_redis_answers_allow_lets_nothing_revoked_pass(alice: Any, own: Re
     access, refresh = login(alice)
     sessions.revoke_token(refresh)
     assert APIClient().get("/fail-open/", **bearer(access)).status_code == 401
+
+
+# Behind a middleware that asks for the user ---------------------------------------------------------------------------
+
+
+@sync_and_async_middleware
+def reads_the_user(get_response: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """As LoginRequiredMiddleware does, before the view is called."""
+    if iscoroutinefunction(get_response):
+
+        async def asynchronous(request: Any) -> Any:
+            await request.auser()
+            return await get_response(request)
+
+        return asynchronous
+
+    def synchronous(request: Any) -> Any:
+        assert request.user
+        return get_response(request)
+
+    return synchronous
+
+
+LAST = ["django.contrib.auth.middleware.LoginRequiredMiddleware", f"{__name__}.reads_the_user"]
+
+
+@pytest.mark.parametrize("last", LAST)
+def test_a_middleware_that_reads_the_user_is_503_too(alice: Any, own: RedisServer, settings: Any, last: str) -> None:
+    settings.MIDDLEWARE = [*settings.MIDDLEWARE, last]
+    browser = Client(raise_request_exception=False, **bearer(login(alice)[0]))
+    assert browser.get("/plain/").json()["user"] == str(alice.pk)
+    own.kill()
+    assert_unavailable(browser.get("/plain/"))
+
+
+async def test_an_async_middleware_that_reads_the_user_is_503_too(
+    transactional_db: None, own: RedisServer, django_user_model: Any, settings: Any
+) -> None:
+    user = await django_user_model.objects.acreate(username="carol")
+    token = await sessions.aopen_session(user)
+    await client.aclient().aclose()
+    settings.MIDDLEWARE = [*settings.MIDDLEWARE, LAST[1]]
+    own.kill()
+    headers = {"Authorization": f"Bearer {token.access_token}"}
+    assert_unavailable(await AsyncClient(raise_request_exception=False).get("/plain-async/", headers=headers))
+
+
+def test_what_was_let_through_unchecked_is_for_each_view_to_allow(alice: Any, own: RedisServer, settings: Any) -> None:
+    settings.JWT_REDIS = {"ALIAS": "sessions", "ON_REDIS_FAILURE": "allow"}
+    settings.MIDDLEWARE = [*settings.MIDDLEWARE, f"{__name__}.reads_the_user"]
+    browser = Client(**bearer(login(alice)[0]))
+    assert browser.get("/fail-closed/").status_code == 200
+    own.kill()
+    assert_unavailable(browser.get("/fail-closed/"))
 
 
 class Proxy:

@@ -33,6 +33,10 @@ class FailOpen(Stateless):
     on_redis_failure = "allow"
 
 
+class FailClosed(Stateless):
+    on_redis_failure = "deny"
+
+
 class BehindStock(WhoAmI):
     """Simple JWT's own class authenticates; only the permission knows of sessions."""
 
@@ -80,6 +84,7 @@ urlpatterns = [
     path("whoami/", WhoAmI.as_view()),
     path("stateless/", Stateless.as_view()),
     path("fail-open/", FailOpen.as_view()),
+    path("fail-closed/", FailClosed.as_view()),
     path("behind-stock/", BehindStock.as_view()),
     path("fresh/", Fresh.as_view()),
     path("plain/", plain),

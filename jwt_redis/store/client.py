@@ -30,6 +30,7 @@ __all__ = [
     "aexecute",
     "client",
     "execute",
+    "is_cluster",
     "is_known_dead",
     "key_count",
     "link",
@@ -249,6 +250,11 @@ def _breaker_of(server: Any = None, command: Command[Any] | None = None) -> Brea
         except _FAILURES:
             name = ""  # a topology that is not known yet
     return _breakers.setdefault(name, Breaker())
+
+
+def is_cluster() -> bool:
+    """Does the store spread over several primaries?"""
+    return isinstance(client(), redis.RedisCluster)
 
 
 def is_known_dead() -> bool:
