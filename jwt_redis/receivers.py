@@ -161,8 +161,19 @@ def before_user_saved(
     """What will end is in the journal before the row is written."""
     if raw or not _is_user(sender) or instance._state.adding:
         return
+    _end_former_id(instance, using, update_fields)
     if reason := _why_all_end(instance, update_fields):
         setattr(instance, _INTENT, _intend(user_id(instance), reason))
+
+
+def _end_former_id(instance: Any, using: str, update_fields: Iterable[str] | None) -> None:
+    """Tokens name a user by ``USER_ID_FIELD``: once that is another, nobody is left who could end them."""
+    field = simplejwt_setting("USER_ID_FIELD")
+    if field in ("id", "pk", instance._meta.pk.name) or (update_fields is not None and field not in update_fields):
+        return
+    stored = type(instance)._base_manager.using(using).filter(pk=instance.pk).values_list(field, flat=True).first()
+    if stored is not None and str(stored) != user_id(instance):
+        _end_all(using, str(stored), "renamed", None)
 
 
 def on_user_saved(

@@ -12,7 +12,9 @@ from typing import Any
 
 import pytest
 import redis
+from django.conf import settings
 from django.db import OperationalError, connection, transaction
+from django.test import override_settings
 from django.utils import timezone
 
 from jwt_redis import journal, operations, recovery, sessions
@@ -463,3 +465,16 @@ def test_the_journal_is_read_and_written_outside_of_the_transaction_that_the_cal
     assert [within, after, pending] == ["session_ended"] * 3
     # What an error reports is undone with the request; that a token was used twice is not.
     assert rows == "1"
+
+
+def test_whoever_is_renamed_signs_in_again_where_tokens_bear_the_name(alice: Any, bob: Any) -> None:
+    with override_settings(SIMPLE_JWT={**settings.SIMPLE_JWT, "USER_ID_FIELD": "username"}):
+        pair, bobs = Pair(alice), Pair(bob)
+        assert pair.access["user_id"] == "alice"
+        alice.email = "other@example.com"
+        alice.save()
+        assert reason(pair.access) is None
+        alice.username = "alicia"
+        alice.is_active = False
+        alice.save()
+    assert [reason(pair.access), reason(bobs.access)] == ["session_ended", None]
