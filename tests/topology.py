@@ -7,6 +7,7 @@ dies with the thread that started it.
 
 from __future__ import annotations
 
+import abc
 import contextlib
 import dataclasses
 import datetime
@@ -304,14 +305,15 @@ class SentinelServer(RedisServer):
         return [self.binary or find_binary(), str(self._config), "--sentinel"]
 
 
-class _Several:
+class _Several(abc.ABC):
     """What Sentinels and Cluster share: servers that are started one after another and stopped together."""
 
     def __init__(self) -> None:
         self._servers: list[RedisServer] = []
 
+    @abc.abstractmethod
     def _start_all(self) -> None:
-        raise NotImplementedError
+        """One after another, and until they have found one another."""
 
     def start(self) -> Any:
         """Start all of them and wait until they have found one another. One that fails takes the others along."""

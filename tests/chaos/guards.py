@@ -27,7 +27,13 @@ class Guard:
 GUARDS = [
     Guard("marker", "what the marker says of a lost store", "flushall", BLACKLIST, ("no_marker",)),
     Guard("journal", "the journal (`JOURNAL=False`)", "host-crash", WHITELIST, jwt_redis={"JOURNAL": False}),
-    Guard("gate", "servers are asked who they are, and the store how far it is", "host-crash", WHITELIST, ("no_gate",)),
+    Guard(
+        "gate",
+        "servers are asked who they are, and stores are held against the journal",
+        "host-crash",
+        WHITELIST,
+        ("no_gate",),
+    ),
     Guard("primary", "only the primary is read", "lagging-replica", WHITELIST, ("read_from_replica",)),
 ]
 # Without it nobody is let in who should not be: but every request waits for the dead address.
