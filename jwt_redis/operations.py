@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Generic, TypeVar
@@ -70,12 +71,8 @@ def run(operation: Operation[T] | Callable[[], Operation[T]]) -> T:
     work = partial(_carry_out, operation)
     if not (keys := _journalled(operation)):
         return publish(trusted(work))
-    try:
-        with under_way(keys):
-            done = trusted(work, revokes=True)
-    except BaseException as error:
-        _leave_pending(error)
-        raise
+    with _own_rows(keys):
+        done = trusted(work, revokes=True)
     return publish(done)
 
 
@@ -84,19 +81,23 @@ async def arun(operation: Operation[T] | Callable[[], Operation[T]]) -> T:
     work = partial(_acarry_out, operation)
     if not (keys := _journalled(operation)):
         return await apublish(await atrusted(work))
-    try:
-        with under_way(keys):
-            done = await atrusted(work, revokes=True)
-    except BaseException as error:  # a cancelled request among them
-        _leave_pending(error)
-        raise
+    with _own_rows(keys):
+        done = await atrusted(work, revokes=True)
     return await apublish(done)
 
 
-def _leave_pending(error: BaseException) -> None:
-    # Without a row there is nothing to look for, and Redis was there.
-    if not isinstance(error, (JournalUnavailable, ValueError)):
+@contextmanager
+def _own_rows(keys: tuple[str, ...]) -> Iterator[None]:
+    """What fails within, or is cancelled, leaves its rows to whoever looks next."""
+    try:
+        with under_way(keys):
+            yield
+    except (JournalUnavailable, ValueError):
+        # Without a row there is nothing to look for, and Redis was there.
+        raise
+    except BaseException:
         recovery.note_failure(has_left_rows=True)
+        raise
 
 
 def _journalled(operation: Operation[T] | Callable[[], Operation[T]]) -> tuple[str, ...]:
@@ -112,10 +113,7 @@ def _carry_out(operation: Operation[T] | Callable[[], Operation[T]]) -> Done[T]:
             if step.entries:
                 journalling.end(step.entries, result, unwritten)
         except RevocationUnavailable as error:
-            if not isinstance(error, JournalUnavailable):
-                recovery.note_failure(has_left_rows=bool(step.entries) and step.is_optional)
-            if not step.is_optional:
-                raise
+            _give_up(step, error)
             result = None
         step = _next(step, result)
     return step
@@ -130,13 +128,18 @@ async def _acarry_out(operation: Operation[T] | Callable[[], Operation[T]]) -> D
             if step.entries:
                 await sync_to_async(journalling.end)(step.entries, result, unwritten)
         except RevocationUnavailable as error:
-            if not isinstance(error, JournalUnavailable):
-                recovery.note_failure(has_left_rows=bool(step.entries) and step.is_optional)
-            if not step.is_optional:
-                raise
+            _give_up(step, error)
             result = None
         step = _next(step, result)
     return step
+
+
+def _give_up(step: Operation[Any], error: RevocationUnavailable) -> None:
+    """Raise it, unless what led to the step has happened all the same."""
+    if not isinstance(error, JournalUnavailable):
+        recovery.note_failure(has_left_rows=bool(step.entries) and step.is_optional)
+    if not step.is_optional:
+        raise error
 
 
 def _next(step: Operation[T], result: Any) -> Operation[T] | Done[T]:

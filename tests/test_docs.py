@@ -63,3 +63,12 @@ def test_python_blocks_compile(path: Path) -> None:
     for block in re.findall(r"^( *)```python\n(.*?)^ *```", path.read_text(), re.M | re.S):
         indent, code = block
         compile("\n".join(line.removeprefix(indent) for line in code.splitlines()), path.name, "exec")
+
+
+def test_the_rights_in_the_documentation_are_those_that_the_tests_find_necessary() -> None:
+    from tests import test_topology
+
+    block = re.search(r"user app on.*?```", text("how-to/deploy-redis.md"), re.S)
+    assert block is not None
+    assert sorted(re.findall(r"\+(\w+)", block[0])) == sorted(test_topology.COMMANDS)
+    assert re.findall(r"~\S+", block[0]) == test_topology.KEYS

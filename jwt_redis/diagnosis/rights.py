@@ -11,7 +11,7 @@ from jwt_redis.diagnosis.nodes import Node, Unanswered
 
 __all__ = ["NEEDED", "advice", "check_rights"]
 
-_RULE = "~{prefix}* +@hash +@stream +@scripting +@read +set +del +pexpire +expireat +info +time +wait +select"
+_RULE = "~{prefix}* +@hash +@stream +@scripting +@read +set +del +expireat +info +time +wait +select"
 
 
 def _needed() -> list[tuple[str, ...]]:
@@ -33,7 +33,6 @@ def _needed() -> list[tuple[str, ...]]:
         ("EXPIREAT", user, "1"),
         ("SET", lock, "a", "NX", "PX", "1"),
         ("GET", lock),
-        ("PEXPIRE", lock, "1"),
         ("XADD", log, "*", "a", "b"),
         ("WAIT", "1", "1"),
         # For jwt_cleanup and this very diagnosis.
