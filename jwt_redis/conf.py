@@ -15,6 +15,7 @@ from rest_framework_simplejwt import settings as simplejwt
 __all__ = [
     "DEFAULT_MAX_AGE",
     "Config",
+    "NearCache",
     "WaitReplicas",
     "config",
     "leeway_seconds",
@@ -32,9 +33,6 @@ FailurePolicy = Literal["deny", "allow"]
 DEFAULT_MAX_AGE = timedelta(days=90)
 
 REVOKE_ON = ("password_changed", "deactivated", "deleted", "groups_changed", "permissions_changed")
-
-# Not announced as settings yet: only "off" is accepted, so that nobody believes to have what is not there.
-_LATER = {"NEAR_CACHE": None, "TOKEN_MEMO_SIZE": 0}
 
 
 def _text(value: object) -> str:
@@ -109,6 +107,52 @@ def _wait_replicas(value: object) -> WaitReplicas | None:
         # WAIT takes milliseconds, and 0 as "for ever".
         raise ValueError("at least a millisecond to wait is needed")
     return WaitReplicas(count, waiting) if count else None
+
+
+class NearCache(NamedTuple):
+    """How a process answers from its own memory. Seconds, but for the last two."""
+
+    # The longest time after an acknowledged revocation in which a process may still accept the token.
+    lease: float = 1.0
+    # Between two looks at the log, where looking is not waiting for it.
+    poll: float = 0.25
+    # With more processes than that waiting for the log, new ones look at it every ``poll`` seconds instead.
+    max_waiting: int = 200
+    # Of how many sessions the record is kept, to compare a user's password with.
+    records: int = 10_000
+
+
+# Shorter, and a process would be busy keeping it; longer, and "revoked" would mean little.
+_LEASES = (0.1, 60.0)
+
+
+def _near_cache(value: object) -> NearCache | None:
+    if value is None:
+        return None
+    if not isinstance(value, Mapping):
+        raise ValueError("None, or a dict such as {'lease': 1.0}, is needed")
+    if unknown := [key for key in value if key not in NearCache._fields]:
+        raise ValueError(f"{unknown[0]!r} is not one of " + ", ".join(repr(name) for name in NearCache._fields))
+    parsed: dict[str, Any] = {}
+    for name, given in value.items():
+        try:
+            parsed[name] = _seconds(given) if name in ("lease", "poll") else _whole_number(given)
+        except ValueError as error:
+            raise ValueError(f"{name}: {error}") from error
+    # Where only the lease is given, the rest follows it.
+    parsed.setdefault("poll", min(NearCache().poll, parsed.get("lease", NearCache().lease) / 4))
+    made = NearCache(**parsed)
+    if not _LEASES[0] <= made.lease <= _LEASES[1]:
+        raise ValueError(f"lease: between {_LEASES[0]:g} and {_LEASES[1]:g} seconds are needed")
+    if not 0.01 <= made.poll <= made.lease / 2:
+        raise ValueError("poll: at least 0.01 and at most half of the lease, or it would run out between two looks")
+    return made
+
+
+def _whole_number(value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise ValueError("a whole number, zero or more, is needed")
+    return value
 
 
 def _callable(value: object) -> Callable[..., Any] | None:
@@ -187,6 +231,15 @@ class Config:
         _wait_replicas,
         "How many replicas must confirm a revocation before it counts; a pair adds the seconds to wait for them.",
     )
+    near_cache: NearCache | None = _setting(
+        None,
+        _near_cache,
+        "A dict with 'lease', in seconds: a process answers from its own copy of the revocation log for no longer than"
+        " that. Also 'poll', 'max_waiting' and 'records'. None: every check asks Redis.",
+    )
+    token_memo_size: int = _setting(
+        2048, _whole_number, "Of how many tokens a process remembers that the signature was good. 0: of none."
+    )
     revoke_on: frozenset[str] = _setting(
         frozenset({"password_changed", "deactivated", "deleted"}),
         _events,
@@ -217,10 +270,7 @@ def _parse(raw: object) -> tuple[dict[str, Any], list[Problem]]:
     values: dict[str, Any] = {}
     wrong: list[Problem] = []
     for key in raw:
-        if key in _LATER:
-            if raw[key] != _LATER[key]:
-                wrong.append(Problem(key, f"only {_LATER[key]!r} is possible in this version"))
-        elif key not in _FIELDS:
+        if key not in _FIELDS:
             wrong.append(Problem(str(key), "there is no such key", is_unknown=True))
     for name, f in _FIELDS.items():
         try:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
-from typing import Any, Self, cast
+from typing import Any, Final, Self, cast
 
 from rest_framework_simplejwt import tokens as stock
 from rest_framework_simplejwt.utils import datetime_to_epoch
@@ -17,6 +18,9 @@ from jwt_redis.records import SessionRecord
 from jwt_redis.verdicts import AUTH_TIME_CLAIM, ROTATION_CLAIM, SID_CLAIM, Verdict
 
 __all__ = ["AccessToken", "RefreshToken", "SlidingToken", "UntypedToken"]
+
+# Seconds for which a session counts as seen alive. Less than a near cache keeps a revocation longer than it need.
+_SEEN_ALIVE: Final = 30.0
 
 
 class _Checked(stock.Token):
@@ -60,6 +64,7 @@ class _SessionToken(_Checked):
     session_end_claim: str = "exp"
     registered = True
     fingerprint = ""
+    _alive_until = 0.0
 
     @classmethod
     def for_user(cls, user: Any) -> Self:
@@ -71,6 +76,10 @@ class _SessionToken(_Checked):
         token.fingerprint = fingerprint(user, sid)
         token.registered = False
         return token
+
+    def seen_alive(self) -> None:
+        """Redis has said that the session is alive: what is minted now is as good as asked about."""
+        self._alive_until = time.monotonic() + _SEEN_ALIVE
 
     def __str__(self) -> str:
         sessions.register(self)
@@ -91,6 +100,8 @@ class _SessionToken(_Checked):
         verdict = sessions.check(self)
         if verdict.reason is not None:
             raise RevokedToken(verdict.reason)
+        if verdict.checked:
+            self.seen_alive()
 
 
 class RefreshToken(_SessionToken, stock.RefreshToken):
@@ -108,10 +119,16 @@ class RefreshToken(_SessionToken, stock.RefreshToken):
 
     @property
     def access_token(self) -> stock.AccessToken:
-        """A new access token of the session, which it does not outlive."""
+        """A new access token of the session, which it does not outlive.
+
+        Was Redis not asked about the session just now, the token bears the ``rotation`` claim: then no near cache
+        takes its youth for a proof that the session was alive.
+        """
         sessions.register(self)
         access = super().access_token
         access.payload["exp"] = min(access.payload["exp"], self.payload["exp"])
+        if time.monotonic() >= self._alive_until and ROTATION_CLAIM in self.payload:
+            access.payload[ROTATION_CLAIM] = self.payload[ROTATION_CLAIM]
         return access
 
     def successor(self, record: SessionRecord, fresh: Mapping[str, Any] | None = None) -> Self:
@@ -128,6 +145,7 @@ class RefreshToken(_SessionToken, stock.RefreshToken):
         # Redis' clock, unless it is ahead of ours: PyJWT refuses a token from the future.
         token.payload["iat"] = min(token.payload["iat"], record.used_ms // 1000)
         token._count(record.rotation)
+        token.seen_alive()
         return token
 
     def _count(self, rotation: int) -> None:

@@ -59,6 +59,8 @@ class Claims:
     rotation: int | None
     # A refresh or a sliding token: whoever holds it holds the session.
     owns_session: bool = False
+    # An access token made from a refresh token that nobody had asked Redis about: its ``iat`` proves nothing.
+    is_unasked: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +117,7 @@ def read_claims(payload: Mapping[str, Any]) -> Claims:
         auth_time=_number(payload, AUTH_TIME_CLAIM, 0),
         rotation=_number(payload, ROTATION_CLAIM, _REQUIRED if sid else 0) if kind == "refresh" else None,
         owns_session=kind in ("refresh", "sliding"),
+        is_unasked=kind not in ("refresh", "sliding") and ROTATION_CLAIM in payload,
     )
 
 

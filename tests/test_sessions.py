@@ -261,3 +261,15 @@ def test_a_token_is_registered_once_and_before_it_is_a_string(alice: Any, store:
 
 def test_no_session_id_looks_like_an_option_of_a_command() -> None:
     assert not any(sessions.new_sid().startswith("-") for _ in range(2000))
+
+
+def test_an_access_token_says_when_nobody_asked_redis_about_its_session(alice: Any) -> None:
+    # What a near cache goes by: the token's age proves nothing about its session.
+    refresh = sessions.open_session(alice)
+    assert "rotation" not in refresh.access_token.payload
+    read = RefreshToken(str(refresh))
+    assert read.access_token["rotation"] == 0
+    read.check_blacklist()
+    assert "rotation" not in read.access_token.payload
+    successor = read.successor(sessions.rotate(read, alice))
+    assert "rotation" not in successor.access_token.payload

@@ -61,6 +61,7 @@ def _register(token: Any, device: Device | None) -> Operation[None]:
         began = token.payload.get(AUTH_TIME_CLAIM, opened.session.opened_ms // 1000)
         token.payload[AUTH_TIME_CLAIM] = min(began, opened.session.opened_ms // 1000)
         token.registered = True
+        token.seen_alive()
         started = Event(
             signals.session_started, {"user": claims.user, "sid": claims.sid}, "session_started", logging.INFO
         )
