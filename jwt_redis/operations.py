@@ -12,7 +12,7 @@ from typing import Any, Generic, TypeVar
 from asgiref.sync import sync_to_async
 from django.dispatch import Signal
 
-from jwt_redis import journalling, recovery
+from jwt_redis import journalling, near_cache, recovery
 from jwt_redis.exceptions import JournalUnavailable, RevocationUnavailable
 from jwt_redis.journal import Entry
 from jwt_redis.recovery import atrusted, trusted, under_way
@@ -111,6 +111,7 @@ def _carry_out(operation: Operation[T] | Callable[[], Operation[T]]) -> Done[T]:
             unwritten = journalling.begin(step.entries) if step.entries else None
             result = execute(*step.commands)
             if step.entries:
+                near_cache.note(step.entries)
                 journalling.end(step.entries, result, unwritten)
         except RevocationUnavailable as error:
             _give_up(step, error)
@@ -126,6 +127,7 @@ async def _acarry_out(operation: Operation[T] | Callable[[], Operation[T]]) -> D
             unwritten = await sync_to_async(journalling.begin)(step.entries) if step.entries else None
             result = await aexecute(*step.commands)
             if step.entries:
+                near_cache.note(step.entries)
                 await sync_to_async(journalling.end)(step.entries, result, unwritten)
         except RevocationUnavailable as error:
             _give_up(step, error)

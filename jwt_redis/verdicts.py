@@ -59,7 +59,7 @@ class Claims:
     rotation: int | None
     # A refresh or a sliding token: whoever holds it holds the session.
     owns_session: bool = False
-    # An access token made from a refresh token that nobody had asked Redis about: its ``iat`` proves nothing.
+    # Perhaps an access token made from a refresh token that nobody had asked Redis about: its ``iat`` proves nothing.
     is_unasked: bool = False
 
 
@@ -68,13 +68,15 @@ class Verdict:
     """Whether a token is accepted, and if not, why: one of the stable strings of this module.
 
     ``session`` is the record that the decision was made from, where there is one. ``checked`` is False when
-    Redis could not be asked and the project lets tokens pass (``ON_REDIS_FAILURE``).
+    Redis could not be asked and the project lets tokens pass (``ON_REDIS_FAILURE``). ``from_memory``: the near cache
+    has answered; ``session``, if there is one, was read before.
     """
 
     allowed: bool
     reason: str | None = None
     session: SessionRecord | None = None
     checked: bool = True
+    from_memory: bool = False
 
 
 def is_jti(value: object) -> bool:
@@ -117,7 +119,7 @@ def read_claims(payload: Mapping[str, Any]) -> Claims:
         auth_time=_number(payload, AUTH_TIME_CLAIM, 0),
         rotation=_number(payload, ROTATION_CLAIM, _REQUIRED if sid else 0) if kind == "refresh" else None,
         owns_session=kind in ("refresh", "sliding"),
-        is_unasked=kind not in ("refresh", "sliding") and ROTATION_CLAIM in payload,
+        is_unasked=not type_claim or (kind not in ("refresh", "sliding") and ROTATION_CLAIM in payload),
     )
 
 

@@ -16,7 +16,7 @@ from django.core.management import call_command
 from django.test import override_settings
 from rest_framework.test import APIClient
 
-from jwt_redis import sessions
+from jwt_redis import near_cache, sessions
 from jwt_redis.checks import check_deployment
 from jwt_redis.exceptions import RevocationUnavailable
 from jwt_redis.store import client, markers
@@ -286,6 +286,29 @@ def test_each_of_them_is_needed(alice: Any, acl: AclServer) -> None:
                 pass
         acl.change("resetkeys", *KEYS, *(f"+{name}" for name in COMMANDS))
     assert superfluous == []
+
+
+def test_a_near_cache_needs_to_read_the_log(alice: Any, acl: AclServer) -> None:
+    near = {**settings_for(acl)["JWT_REDIS"], "NEAR_CACHE": {"lease": 1.0}}
+    with pointed_at(acl, options=PATIENT), override_settings(JWT_REDIS=near):
+        token = sessions.open_session(alice).access_token
+        acl.change("+xread")
+        sessions.check(token)
+        # Without the other it never knows anything, and each check asks.
+        assert not becomes_fresh()
+        assert sessions.check(token).allowed
+        acl.change("+xrange", "-xread")
+        # Without this one nothing wakes it, and it looks now and then.
+        assert becomes_fresh()
+        near_cache.stop(5)
+
+
+def becomes_fresh() -> bool:
+    try:
+        wait_for(near_cache.is_fresh, "the near cache answers", 2)
+    except TimeoutError:
+        return False
+    return True
 
 
 def test_another_database_needs_select_too(alice: Any, acl: AclServer) -> None:

@@ -34,6 +34,10 @@ def _needed() -> list[tuple[str, ...]]:
         ("SET", lock, "a", "NX", "PX", "1"),
         ("GET", lock),
         ("XADD", log, "*", "a", "b"),
+        # For the near cache.
+        ("XRANGE", log, "-", "+"),
+        ("XREVRANGE", log, "+", "-"),
+        ("XREAD", "STREAMS", log, "0"),
         ("WAIT", "1", "1"),
         # For jwt_cleanup and this very diagnosis.
         ("SCAN", "0"),

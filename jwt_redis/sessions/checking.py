@@ -5,20 +5,22 @@ from __future__ import annotations
 import logging
 import time
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 from rest_framework_simplejwt.exceptions import TokenError
 from rest_framework_simplejwt.tokens import Token
 
-from jwt_redis import signals
+from jwt_redis import near_cache, signals
 from jwt_redis.conf import FailurePolicy, config, leeway_seconds
 from jwt_redis.decoding import claims_of, decode
 from jwt_redis.exceptions import RevocationUnavailable, StoreNotReady
 from jwt_redis.operations import Done, Event, Operation, apublish, arun, publish, run
 from jwt_redis.records import EndedSession, Marker, UserState
-from jwt_redis.recovery import is_blocked
+from jwt_redis.recovery import atrusted, is_blocked, note_failure, trusted
 from jwt_redis.sessions.parts import marker_command, with_marker
 from jwt_redis.store import commands, markers
+from jwt_redis.store.client import aexecute, execute
 from jwt_redis.verdicts import Claims, Verdict, decide
 
 __all__ = ["RULES", "Explanation", "acheck", "aexplain", "check", "explain"]
@@ -48,12 +50,42 @@ RULES: Final = {
 }
 
 
+def _judge(claims: Claims, state: UserState, marker: Marker) -> Verdict:
+    verdict = decide(claims, state, marker, config().strategy, time.time(), leeway_seconds())
+    if verdict.allowed and is_blocked(claims.user):
+        raise StoreNotReady
+    return verdict
+
+
+def _ask(claims: Claims) -> Verdict | None:
+    """What running :func:`_read` comes to while the marker is at hand, said straight: most checks go this way."""
+    marker = markers.known() if config().strategy == "whitelist" else None
+    if marker is None:
+        return None
+    try:
+        state = execute(commands.read_state(claims))
+    except RevocationUnavailable:
+        note_failure()
+        raise
+    return _judge(claims, state, marker)
+
+
+async def _aask(claims: Claims) -> Verdict | None:
+    """:func:`_ask` over ``redis.asyncio``."""
+    marker = markers.known() if config().strategy == "whitelist" else None
+    if marker is None:
+        return None
+    try:
+        state = await aexecute(commands.read_state(claims))
+    except RevocationUnavailable:
+        note_failure()
+        raise
+    return _judge(claims, state, marker)
+
+
 def _read(claims: Claims) -> Operation[tuple[UserState, Verdict]]:
     def judge(state: UserState, marker: Marker) -> Done[tuple[UserState, Verdict]]:
-        verdict = decide(claims, state, marker, config().strategy, time.time(), leeway_seconds())
-        if verdict.allowed and is_blocked(claims.user):
-            raise StoreNotReady
-        return Done((state, verdict))
+        return Done((state, _judge(claims, state, marker)))
 
     # Where absence accepts, the marker must be of the same moment.
     marker = markers.known() if config().strategy == "whitelist" else None
@@ -77,27 +109,56 @@ def _failed_open(
     return Done((UserState(), Verdict(True, checked=False)), (event,))
 
 
-def check(token: Token, *, on_redis_failure: FailurePolicy | None = None) -> Verdict:
-    """Is a verified token still good? One HMGET in one round trip.
+# Made once: it is the answer to most requests.
+_VOUCHED: Final = Verdict(True, from_memory=True)
+
+
+def _from_memory(claims: Claims, needs_record: bool) -> Verdict | None:
+    """What the near cache says; None for nothing."""
+    if not near_cache.vouches_for(claims):
+        return None
+    if not needs_record or claims.sid is None:
+        return _VOUCHED
+    record = near_cache.record_of(claims)
+    return None if record is None else Verdict(True, session=record, from_memory=True)
+
+
+def check(
+    token: Token, *, on_redis_failure: FailurePolicy | None = None, needs_record: bool = False, directly: bool = False
+) -> Verdict:
+    """Is a verified token still good? One HMGET in one round trip, or the near cache.
 
     ``on_redis_failure`` takes the place of the setting: "allow" lets the token pass while Redis cannot be asked.
+    ``needs_record``: the verdict shall have the session's record. ``directly``: Redis is to be asked in any case.
 
     :raises TokenError: when the token lacks what a verdict needs.
     """
     claims = claims_of(token)
+    if not directly and (verdict := _from_memory(claims, needs_record)) is not None:
+        return verdict
     try:
-        return run(lambda: _read(claims))[1]
+        verdict = trusted(partial(_ask, claims)) or run(lambda: _read(claims))[1]
     except RevocationUnavailable as error:
         return publish(_failed_open(claims, error, on_redis_failure))[1]
+    if needs_record:
+        near_cache.remember(claims, verdict.session)
+    return verdict
 
 
-async def acheck(token: Token, *, on_redis_failure: FailurePolicy | None = None) -> Verdict:
+async def acheck(
+    token: Token, *, on_redis_failure: FailurePolicy | None = None, needs_record: bool = False, directly: bool = False
+) -> Verdict:
     """:func:`check` over ``redis.asyncio``."""
     claims = claims_of(token)
+    if not directly and (verdict := _from_memory(claims, needs_record)) is not None:
+        return verdict
     try:
-        return (await arun(lambda: _read(claims)))[1]
+        verdict = await atrusted(partial(_aask, claims)) or (await arun(lambda: _read(claims)))[1]
     except RevocationUnavailable as error:
         return (await apublish(_failed_open(claims, error, on_redis_failure)))[1]
+    if needs_record:
+        near_cache.remember(claims, verdict.session)
+    return verdict
 
 
 def _explained(claims: Claims, state: UserState, verdict: Verdict) -> Explanation:

@@ -6,7 +6,7 @@ import logging
 from dataclasses import replace
 from typing import Any, TypeVar
 
-from jwt_redis import signals
+from jwt_redis import near_cache, signals
 from jwt_redis.conf import config
 from jwt_redis.journal import Entry
 from jwt_redis.keys import user_id
@@ -56,6 +56,7 @@ def confirmed(user: str, sids: tuple[str, ...], reason: str, done: Done[T]) -> O
 
     That may fail; ``done`` has happened.
     """
+    near_cache.note_sessions(sids)
     if not sids or not (config().journal or config().wait_replicas):
         return done
     first = independent(ending(user, sids, reason, False))

@@ -21,6 +21,8 @@ __all__ = [
     "Everything",
     "History",
     "Listed",
+    "LogEntry",
+    "LogPage",
     "Opened",
     "Rotation",
     "Script",
@@ -32,6 +34,7 @@ __all__ = [
     "end_all_sessions",
     "end_other_sessions",
     "end_sessions",
+    "follow_log",
     "new_id",
     "open_session",
     "prove_marker",
@@ -39,6 +42,7 @@ __all__ = [
     "read_clock",
     "read_field",
     "read_history",
+    "read_log",
     "read_marker",
     "read_session",
     "read_sessions",
@@ -147,6 +151,31 @@ class Everything:
     written: Written
 
 
+@dataclass(frozen=True, slots=True)
+class LogEntry:
+    """One revocation as the log has it. ``id``: the stream's, which begins with Redis' clock in ms."""
+
+    id: str
+    number: int
+    kind: str
+    user: str
+    target: str
+
+    @property
+    def moment(self) -> float:
+        """Seconds of the epoch, by Redis' clock."""
+        return int(self.id.partition("-")[0]) / 1000
+
+
+@dataclass(frozen=True, slots=True)
+class LogPage:
+    """Entries of the log, and the marker and Redis' clock (seconds of the epoch) of the same moment."""
+
+    marker: Marker | None
+    now: float
+    entries: tuple[LogEntry, ...]
+
+
 def _policy() -> tuple[str | int | float, ...]:
     """The arguments that common.lua reads before a script's own."""
     keep = int(leeway_seconds()) + MARGIN
@@ -203,6 +232,45 @@ def read_marker() -> Command[Marker | None]:
 def prove_marker() -> Command[Marker | None]:
     """:func:`read_marker`, refused by a server that takes no writes: a replica, or a primary without enough of them."""
     return Command((keys.marker_key(),), (), _marker, _script("marker", False), proves_primary=True)
+
+
+def follow_log(after: str, limit: int, *, proves_primary: bool) -> Command[LogPage]:
+    """What the log has behind an entry, at most ``limit``; with "$" its last entry alone. Any server that is asked
+    proves to take writes; ``proves_primary``: and Sentinel is asked whether it is the one."""
+
+    def parse(reply: Any) -> LogPage:
+        marker, now_ms, entries = reply
+        return LogPage(_marker(marker), int(now_ms) / 1000, _log_entries(entries))
+
+    return Command(
+        (keys.log_key(), keys.marker_key()),
+        (after, limit),
+        parse,
+        _script("follow", False),
+        proves_primary=proves_primary,
+    )
+
+
+def read_log(after: str, limit: int) -> Command[tuple[LogEntry, ...]]:
+    """What the log has behind an entry (XRANGE), without the marker: to read all of it."""
+    key = keys.log_key()
+    return Command((key,), ("XRANGE", key, f"({after}", "+", "COUNT", limit), _log_entries)
+
+
+def _log_entries(reply: Any) -> tuple[LogEntry, ...]:
+    return tuple(_log_entry(str(entry_id), _mapping(fields)) for entry_id, fields in reply or ())
+
+
+def _log_entry(entry_id: str, fields: dict[str, str]) -> LogEntry:
+    number = fields.get("number")
+    # What somebody has added by hand has no number, and so is a gap.
+    return LogEntry(
+        entry_id,
+        int(number) if _is_number(number) and number else 0,
+        fields.get("kind", ""),
+        fields.get("user", ""),
+        fields.get("id", ""),
+    )
 
 
 def read_field(field: str) -> Command[str | None]:

@@ -8,6 +8,8 @@ if not listed[jti] and exp + KEEP > NOW then
   redis.call('HSET', USER, 'blacklist:' .. jti, int(exp))
   revoked('token', jti, exp, why)
   added = 1
+elseif not LOG then
+  revoked('token', jti, exp, why) -- the first time may not have reached the log
 end
 settle()
 use_until = exp

@@ -141,10 +141,20 @@ local function revoked(kind, id, good_until, why)
   revocations[#revocations + 1] = { kind, id, int(good_until), why }
 end
 
+-- In Cluster the log is another node's: what a script has done may have failed to get there, so that doing it once
+-- more has to tell it again.
+local function note_ended(sid)
+  local s = sessions[sid]
+  if s and s.ended_until and not LOG then revoked('session', sid, s.ended_until, s.why) end
+end
+
 -- Leaves a tombstone: it tells "ended" from "never there".
 local function end_session(sid, why)
   local s = sessions[sid]
-  if s and s.ended_until then return false end
+  if s and s.ended_until then
+    note_ended(sid)
+    return false
+  end
   local ended_until = NOW + ACCESS_LIFE
   if s then use_until = math.max(use_until, s.expires_at) end
   if LASTING and s then ended_until = math.max(ended_until, s.expires_at) end
@@ -170,7 +180,10 @@ end
 
 -- Tokens whose session is not in the store are judged by the user's not-before, which only moves forward.
 local function refuse_without_record(moment_ms, why)
-  if moment_ms <= (not_before_ms or 0) then return end
+  if moment_ms <= (not_before_ms or 0) then
+    if not LOG then revoked('user', '', NOW + NOT_BEFORE_LIFE, why) end
+    return
+  end
   not_before_ms = moment_ms
   redis.call('HSET', USER, 'not_before', int(moment_ms))
   use_until = math.max(use_until, NOW + NOT_BEFORE_LIFE)

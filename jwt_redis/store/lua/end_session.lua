@@ -6,6 +6,9 @@ for i = FIRST + 2, #ARGV do
   local sid = ARGV[i]
   if sessions[sid] or unknown_too then
     if end_session(sid, why) then ended[#ended + 1] = sid end
+  else
+    -- Evicted, perhaps; a near cache may still think that it is alive.
+    revoked('session', sid, NOW + ACCESS_LIFE, why)
   end
 end
 settle()

@@ -3,14 +3,16 @@ local sid, jti, presented, nonce, grace_ms, lifetime, fingerprints, device, not_
 presented, grace_ms, lifetime = tonumber(presented), tonumber(grace_ms), tonumber(lifetime)
 load()
 local s = live(sid)
+local has_ended = false
 
 local function answer(outcome, reason)
   settle()
-  return reply(outcome, reason or '', sessions[sid] and sessions[sid].text or '', #revocations)
+  return reply(outcome, reason or '', sessions[sid] and sessions[sid].text or '', has_ended and 1 or 0)
 end
 
 if listed[jti] then return answer('gone', 'token_blacklisted') end
 if not s then
+  note_ended(sid)
   if not sessions[sid] then return answer('gone', 'no_session') end
   return answer('gone', sessions[sid].ended_until and 'session_ended' or 'session_expired')
 end
@@ -24,12 +26,12 @@ for print in string.gmatch(fingerprints, '[^,]+') do
   if string.find(s.fingerprint, print, 1, true) then known = true end
 end
 if not known then
-  end_session(sid, 'password_changed')
+  has_ended = end_session(sid, 'password_changed')
   return answer('gone', 'session_ended')
 end
 
 if presented > s.rotation then
-  end_session(sid, 'store_rolled_back')
+  has_ended = end_session(sid, 'store_rolled_back')
   return answer('ahead', 'store_lost')
 end
 if presented == s.rotation then
@@ -50,5 +52,5 @@ end
 -- Strictly within grace: with <=, two in one millisecond would slip through at grace 0.
 local graceful = s.nonce == nonce or (s.nonce ~= '-' and NOW_MS - s.used_ms < grace_ms)
 if rotating == '1' and presented == s.rotation - 1 and graceful then return answer('grace') end
-end_session(sid, 'refresh_token_reused')
+has_ended = end_session(sid, 'refresh_token_reused')
 return answer('reuse', 'session_ended')
