@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any, cast
 
+from django.contrib.auth import get_user_model
 from django.core.exceptions import ObjectDoesNotExist, ValidationError
+from django.utils.functional import cached_property
 from django.utils.translation import gettext as _
 from rest_framework_simplejwt import authentication as stock
 from rest_framework_simplejwt.exceptions import AuthenticationFailed, InvalidToken
@@ -54,13 +57,37 @@ class RevocationCheckMixin(stock.JWTAuthentication):
     """
 
     on_redis_failure: FailurePolicy | None = None
+    # Does get_user look at the session's record? A near cache must then have it.
+    needs_record = False
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        # Simple JWT's looks for the user model, on each request, and not every class needs it.
+        cls: Any = type(self)
+        if args or kwargs or not _is_in_front_of_simplejwt(cls):
+            super().__init__(*args, **kwargs)
+
+    @cached_property
+    def user_model(self) -> Any:  # type: ignore[override]
+        """The project's user model."""
+        return get_user_model()
 
     def authenticate(self, request: Any) -> tuple[Any, Token] | None:
         """Simple JWT's, except that what the middleware has found for this request is not asked for again."""
-        self._django_request = getattr(request, "_request", request)
-        view = (getattr(request, "parser_context", None) or {}).get("view")
+        django_request = self._django_request = getattr(request, "_request", request)
+        context = getattr(request, "parser_context", None)
+        view = context.get("view") if context else None
         self.on_redis_failure = getattr(view, "on_redis_failure", None) or self.on_redis_failure
-        return super().authenticate(request)
+        cls: Any = type(self)
+        if not _is_in_front_of_simplejwt(cls):
+            return super().authenticate(request)
+        # Simple JWT's authenticate. DRF's request takes a detour to the header; a project's method may want it, though.
+        is_stock = cls.get_header is stock.JWTAuthentication.get_header
+        header: bytes | None = self.get_header(django_request if is_stock else request)
+        raw_token = self.get_raw_token(header) if header is not None else None
+        if raw_token is None:
+            return None
+        token = self.get_validated_token(raw_token)
+        return self.get_user(token), token
 
     def get_validated_token(self, raw_token: bytes) -> Token:
         """Verify the token, then ask Redis whether it was revoked.
@@ -74,20 +101,52 @@ class RevocationCheckMixin(stock.JWTAuthentication):
                 raise memo[1]
             return cast("Token", memo[1])
         token = super().get_validated_token(raw_token)
-        verdict = sessions.check(token, on_redis_failure=self.on_redis_failure)
+        verdict = sessions.check(token, on_redis_failure=self.on_redis_failure, needs_record=self.needs_record)
         return accepted(token, verdict)
 
     async def aget_validated_token(self, raw_token: bytes) -> Token:
         """:meth:`get_validated_token` over ``redis.asyncio``."""
         token = super().get_validated_token(raw_token)
-        verdict = await sessions.acheck(token, on_redis_failure=self.on_redis_failure)
+        verdict = await sessions.acheck(token, on_redis_failure=self.on_redis_failure, needs_record=self.needs_record)
         return accepted(token, verdict)
 
     def check_password_witness(self, user: Any, token: Token) -> bool:
         """Was the session opened under the user's password of today? The row is at hand, so it costs no query."""
-        verdict: Verdict | None = getattr(token, "verdict", None)
-        record = verdict.session if verdict is not None else None
-        return record is None or fingerprints.matches(user, token.payload["sid"], record.fingerprint)
+        if _fits(user, token):
+            return True
+        if not _is_from_memory(token):
+            return False
+        # The password's hash may have been upgraded since that record was read.
+        accepted(token, sessions.check(token, on_redis_failure=self.on_redis_failure, directly=True))
+        return _fits(user, token)
+
+    async def acheck_password_witness(self, user: Any, token: Token) -> bool:
+        """:meth:`check_password_witness` over ``redis.asyncio``."""
+        if _fits(user, token):
+            return True
+        if not _is_from_memory(token):
+            return False
+        accepted(token, await sessions.acheck(token, on_redis_failure=self.on_redis_failure, directly=True))
+        return _fits(user, token)
+
+
+def _fits(user: Any, token: Token) -> bool:
+    verdict: Verdict | None = getattr(token, "verdict", None)
+    record = verdict.session if verdict is not None else None
+    return record is None or fingerprints.matches(user, token.payload["sid"], record.fingerprint)
+
+
+def _is_from_memory(token: Token) -> bool:
+    verdict: Verdict | None = getattr(token, "verdict", None)
+    return verdict is not None and verdict.from_memory
+
+
+@cache
+def _is_in_front_of_simplejwt(cls: Any) -> bool:
+    """Has nobody put an ``authenticate`` or an ``__init__`` between ours and Simple JWT's?"""
+    behind = cls.__mro__[cls.__mro__.index(RevocationCheckMixin) + 1 :]
+    made_in = {next(base for base in behind if name in vars(base)) for name in ("authenticate", "__init__")}
+    return made_in == {stock.JWTAuthentication}
 
 
 def accepted(token: Token, verdict: Verdict) -> Token:
@@ -100,6 +159,8 @@ def accepted(token: Token, verdict: Verdict) -> Token:
 
 class JWTAuthentication(RevocationCheckMixin):
     """Simple JWT's ``JWTAuthentication``: one HMGET, one row of the user table."""
+
+    needs_record = True
 
     def get_user(self, validated_token: Token) -> Any:
         """The user's row.
@@ -130,7 +191,7 @@ class JWTAuthentication(RevocationCheckMixin):
             claimed = validated_token.payload.get(simplejwt_setting("REVOKE_TOKEN_CLAIM"))
             if claimed != get_md5_hash_password(user.password):
                 raise AuthenticationFailed(_("The user's password has been changed."), code="password_changed")
-        if not self.check_password_witness(user, validated_token):
+        if not await self.acheck_password_witness(user, validated_token):
             await aend_session_of_former_password(user, validated_token.payload["sid"])
             raise refused(validated_token, SESSION_ENDED)
         return user

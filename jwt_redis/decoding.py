@@ -5,20 +5,22 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Final
 
 from django.utils.translation import gettext_lazy as _
 from rest_framework_simplejwt.exceptions import TokenError
 from rest_framework_simplejwt.tokens import Token, UntypedToken
 
+from jwt_redis.token_memo import REMEMBERED, Remembered
 from jwt_redis.verdicts import Claims, read_claims
 
-__all__ = ["claims_of", "decode", "one_error"]
+__all__ = ["CRASHES", "claims_of", "decode", "one_error", "unreadable"]
 
 logger = logging.getLogger(__name__)
 
 # What PyJWT 2.15 and Simple JWT 5.5 let out on crafted tokens: a header nested too deep, an exp of 1e400, of the year
 # 10000 or beyond time_t (an OSError), a lone surrogate. None of them may become a 500.
-_CRASHES = (ArithmeticError, AttributeError, LookupError, OSError, RecursionError, TypeError, ValueError)
+CRASHES: Final = (ArithmeticError, AttributeError, LookupError, OSError, RecursionError, TypeError, ValueError)
 
 
 @contextmanager
@@ -26,9 +28,14 @@ def one_error() -> Iterator[None]:
     """Turn whatever a crafted token provokes into a ``TokenError``."""
     try:
         yield
-    except _CRASHES as error:
-        logger.info("A token could not be read: %s: %s", type(error).__name__, error, extra={"event": "bad_token"})
-        raise TokenError(_("Token is invalid")) from error
+    except CRASHES as error:
+        raise unreadable(error) from error
+
+
+def unreadable(error: BaseException) -> TokenError:
+    """Log one of ``CRASHES``, and make the exception that callers get for it."""
+    logger.info("A token could not be read: %s: %s", type(error).__name__, error, extra={"event": "bad_token"})
+    return TokenError(_("Token is invalid"))
 
 
 def decode(token: str | bytes | Token) -> Token:
@@ -47,7 +54,15 @@ def claims_of(token: Token) -> Claims:
 
     :raises TokenError: naming the one that is missing or of the wrong kind.
     """
+    # Of a token of ours, and only while nobody has changed its payload.
+    remembered: Remembered | None = getattr(token, REMEMBERED, None)
+    claims = remembered.claims_of(token.payload) if remembered is not None else None
+    if claims is not None:
+        return claims
     try:
-        return read_claims(token.payload)
+        claims = read_claims(token.payload)
     except ValueError as error:
         raise TokenError(str(error)) from error
+    if remembered is not None:
+        remembered.note_claims(token.payload, claims)
+    return claims

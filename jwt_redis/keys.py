@@ -45,6 +45,8 @@ _LOG = "{log}"
 # A longer id is replaced by its digest: a key is held in memory for each user.
 _MAX_TAG = 96
 _DIGEST_MARK = "~"
+# What quote() below would leave as it is: most ids, and this is looked at for each request.
+_PLAIN_TAG = re.compile(rf"[A-Za-z0-9_.@+:,=-]{{1,{_MAX_TAG}}}")
 _TAG = re.compile(r"\{[^{}]+\}")
 
 
@@ -118,6 +120,8 @@ def user_key_of(key: str) -> str | None:
 
 def _tag(user: str) -> str:
     # Braces would end the hash tag; "log" is the log's own.
+    if _PLAIN_TAG.fullmatch(user) and user != "log":
+        return user
     tag = quote(user, safe="@+:,=", errors="surrogatepass").replace("~", "%7E")
     if tag == "log":
         return "%6Cog"

@@ -69,15 +69,16 @@ class Marker:
 def parse_session(text: str) -> SessionRecord | EndedSession | None:
     """A session field's value; None when it is damaged."""
     if found := _LIVE.fullmatch(text):
-        opened = int(found["opened"])
+        rotation, opened_ms, used, expires, ends, nonce, fingerprint = found.groups()
+        opened = int(opened_ms)
         return SessionRecord(
-            rotation=int(found["rotation"]),
-            opened_ms=opened,
-            used_ms=opened + int(found["used"]),
-            expires_at=opened // 1000 + int(found["expires"]),
-            ends_at=opened // 1000 + int(found["ends"]),
-            nonce=found["nonce"],
-            fingerprint=found["fingerprint"],
+            int(rotation),
+            opened,
+            opened + int(used),
+            opened // 1000 + int(expires),
+            opened // 1000 + int(ends),
+            nonce,
+            fingerprint,
         )
     if found := _ENDED.fullmatch(text):
         return EndedSession(until=int(found["until"]), why=found["why"])

@@ -4,17 +4,29 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from datetime import datetime
+from functools import cache
+from operator import attrgetter
 from typing import Any, Final, Self, cast
 
+from django.utils.functional import cached_property
+from django.utils.translation import gettext_lazy as _
 from rest_framework_simplejwt import tokens as stock
-from rest_framework_simplejwt.utils import datetime_to_epoch
+from rest_framework_simplejwt.exceptions import (
+    ExpiredTokenError,
+    TokenBackendError,
+    TokenBackendExpiredToken,
+    TokenError,
+)
+from rest_framework_simplejwt.utils import aware_utcnow, datetime_from_epoch, datetime_to_epoch
 
-from jwt_redis import sessions
+from jwt_redis import sessions, token_memo
 from jwt_redis.conf import simplejwt_setting
-from jwt_redis.decoding import claims_of, one_error
+from jwt_redis.decoding import CRASHES, claims_of, one_error, unreadable
 from jwt_redis.exceptions import RevokedToken
 from jwt_redis.fingerprints import fingerprint
 from jwt_redis.records import SessionRecord
+from jwt_redis.token_memo import Remembered
 from jwt_redis.verdicts import AUTH_TIME_CLAIM, ROTATION_CLAIM, SID_CLAIM, Verdict
 
 __all__ = ["AccessToken", "RefreshToken", "SlidingToken", "UntypedToken"]
@@ -28,13 +40,48 @@ class _Checked(stock.Token):
 
     # What the check said of this very token, once it was asked.
     verdict: Verdict | None = None
+    _jwt_redis_remembered: Remembered | None = None
+    _read_at = 0.0
 
     def __init__(self, token: Any = None, verify: bool = True) -> None:
         if token is None:
             super().__init__(None, verify)
             return
-        with one_error():
-            super().__init__(token, verify)
+        cls: Any = type(self)
+        if not verify or not _is_made_by_simplejwt(cls):
+            with one_error():
+                super().__init__(token, verify)
+            return
+        # What a subclass has set before may be what its methods look at.
+        if not vars(self) and (found := token_memo.recall(token, cls, _made_of(cls))) is not None:
+            self.token = token
+            self.payload = found.copy()
+            self._jwt_redis_remembered = found
+            self._read_at = time.time()
+            return
+        try:
+            self._read(token)
+        except CRASHES as error:
+            raise unreadable(error) from error
+
+    @cached_property
+    def current_time(self) -> datetime:  # type: ignore[override]
+        """When it was read. Hardly anybody asks."""
+        return datetime_from_epoch(self._read_at)
+
+    def _read(self, token: Any) -> None:
+        # What Token.__init__ does with an encoded token, with a memory for what it decodes.
+        self.token = token
+        self.current_time = aware_utcnow()
+        try:
+            self.payload, self._jwt_redis_remembered = token_memo.decode(self.get_token_backend(), token)
+        except TokenBackendExpiredToken as error:
+            raise ExpiredTokenError(_("Token is expired")) from error
+        except TokenBackendError as error:
+            raise TokenError(_("Token is invalid")) from error
+        self.verify()
+        if self._jwt_redis_remembered is not None and (made_of := _made_of(type(self)))[:-1] in _OURS:
+            self._jwt_redis_remembered.note_good(type(self), made_of)
 
     def verify(self) -> None:
         # Not by super(): between here and Token may stand BlacklistMixin, which asks the database.
@@ -42,8 +89,30 @@ class _Checked(stock.Token):
         claims_of(self)
 
     def check_exp(self, claim: str = "exp", current_time: Any = None) -> None:
-        with one_error():
+        try:
             super().check_exp(claim, current_time)
+        except CRASHES as error:
+            raise unreadable(error) from error
+
+
+@cache
+def _is_made_by_simplejwt(cls: Any) -> bool:
+    """Has nobody put an ``__init__`` of another kind between ours and Simple JWT's? And is there a type to be of?"""
+    behind = cls.__mro__[cls.__mro__.index(_Checked) + 1 :]
+    makers = {vars(base)["__init__"] for base in behind if "__init__" in vars(base)}
+    known = {stock.Token.__init__, stock.SlidingToken.__init__, object.__init__}
+    return makers <= known and cls.token_type is not None and cls.lifetime is not None
+
+
+# What the goodness of a token hangs on, as a class has it: its methods, and the type that it wants.
+_made_of = attrgetter(
+    "verify", "check_exp", "verify_token_type", "get_token_backend", "token_backend", "_token_backend", "token_type"
+)
+# Of a class whose methods are ours and Simple JWT's: nothing happens in them that could come out otherwise next time.
+_OURS: Final = tuple(
+    (_Checked.verify, _Checked.check_exp, of_type, stock.Token.get_token_backend, stock.Token.token_backend, None)
+    for of_type in (stock.Token.verify_token_type, stock.UntypedToken.verify_token_type)
+)
 
 
 class AccessToken(_Checked, stock.AccessToken):
@@ -127,7 +196,9 @@ class RefreshToken(_SessionToken, stock.RefreshToken):
         sessions.register(self)
         access = super().access_token
         access.payload["exp"] = min(access.payload["exp"], self.payload["exp"])
-        if time.monotonic() >= self._alive_until and ROTATION_CLAIM in self.payload:
+        # Were there no types, it would make a refresh token of it.
+        has_types = bool(simplejwt_setting("TOKEN_TYPE_CLAIM"))
+        if has_types and time.monotonic() >= self._alive_until and ROTATION_CLAIM in self.payload:
             access.payload[ROTATION_CLAIM] = self.payload[ROTATION_CLAIM]
         return access
 

@@ -22,7 +22,7 @@ from jwt_redis.exceptions import NotReplicated, RevocationUnavailable
 from jwt_redis.store import gate, markers
 from jwt_redis.store.breaker import Breaker
 from jwt_redis.store.commands import Command, append_log, read_field
-from jwt_redis.store.connections import aconnect, connect
+from jwt_redis.store.connections import Line, aconnect, connect
 
 __all__ = [
     "Link",
@@ -49,17 +49,21 @@ _lock = threading.Lock()
 # One for each node of a cluster: others go on when one is dead. Without a cluster there is but one.
 _breakers: dict[str, Breaker] = {}
 _client: redis.Redis | None = None
+# Beside it, for commands that go alone.
+_line: Line | None = None
 # A client of redis.asyncio belongs to the event loop that it was first used in.
 _aclients: dict[asyncio.AbstractEventLoop, redis.asyncio.Redis] = {}
 
 
 def client() -> redis.Redis:
     """The client of this process, on the primary."""
-    global _client
+    global _client, _line
     if _client is None:
         with _lock:
             if _client is None:
-                _client = connect()
+                made = connect()
+                _line = Line.of(made)
+                _client = made
     return _client
 
 
@@ -77,13 +81,13 @@ def aclient() -> redis.asyncio.Redis:
 
 def reset(**kwargs: Any) -> None:
     """Forget the clients, so that the next use reads the settings again."""
-    global _client
+    global _client, _line
     if kwargs.get("setting", "JWT_REDIS") not in ("JWT_REDIS", "CACHES"):
         return
     with _lock:
         if _client is not None:
             _close(_client)
-        _client = None
+        _client = _line = None
         _aclients.clear()
         _breakers.clear()
 
@@ -249,7 +253,8 @@ def _breaker_of(server: Any = None, command: Command[Any] | None = None) -> Brea
             name = node.name if node is not None else ""
         except _FAILURES:
             name = ""  # a topology that is not known yet
-    return _breakers.setdefault(name, Breaker())
+    found = _breakers.get(name)
+    return found if found is not None else _breakers.setdefault(name, Breaker())
 
 
 def is_cluster() -> bool:
@@ -372,9 +377,18 @@ def execute(*many: Command[Any]) -> Any:
     :raises RevocationUnavailable: when Redis did not answer, or not as it should.
     :raises UntrustedStore: when the journal has to be applied first; nothing was sent.
     """
+    first_attempt = 0
+    if (line := _line) is not None:
+        if len(many) == 1 and many[0].script is None:
+            try:
+                return _ask(line, many[0])
+            except _Stale:
+                first_attempt = 1
+        else:
+            line.lend()
     breaker = _breaker_of()
     unlogged: Unlogged = []
-    for attempt in (0, 1):
+    for attempt in range(first_attempt, 2):
         try:
             server = client()
             breaker = _breaker_of(server, many[0])
@@ -390,13 +404,43 @@ def execute(*many: Command[Any]) -> Any:
             breaker.succeeded()
             return done.value[0] if len(many) == 1 else tuple(done.value)
         except _FAILURES as error:
-            if isinstance(refusal := _refusal(error), gate.UntrustedStore):
-                # It has answered, after all: whoever looks after it must not be sent away.
-                breaker.succeeded()
-                raise refusal from error
-            if not _may_resend(error, attempt):
-                raise _unavailable(error, breaker) from error
+            _judge_failure(error, breaker, attempt)
+            if line is not None:
+                # The server may have been restarted; or it is they who have used up the pool.
+                line.dissolve()
     raise AssertionError("unreachable: the second attempt returns or raises")
+
+
+class _Stale(Exception):
+    """The first attempt was in vain, and there may be a second."""
+
+
+def _ask(line: Line, command: Command[T]) -> T:
+    """The first attempt at a command that goes alone: the way of each check, and nothing is on it but the check."""
+    breaker = _breaker_of()
+    _admit(breaker, command)
+    try:
+        try:
+            reply = line.ask(command.args)
+        except redis.ResponseError as error:
+            reply = error
+        result = _read_reply(command, reply)
+    except _FAILURES as error:
+        _judge_failure(error, breaker, 0)
+        line.dissolve()
+        raise _Stale from error
+    breaker.succeeded()
+    return result
+
+
+def _judge_failure(error: BaseException, breaker: Breaker, attempt: int) -> None:
+    """Raise what callers get for a failure, unless the command may be sent once more."""
+    if isinstance(refusal := _refusal(error), gate.UntrustedStore):
+        # It has answered, after all: whoever looks after it must not be sent away.
+        breaker.succeeded()
+        raise refusal from error
+    if not _may_resend(error, attempt):
+        raise _unavailable(error, breaker) from error
 
 
 def _ask_sentinel(server: Any) -> None:
@@ -463,6 +507,10 @@ async def aexecute(*many: Command[Any]) -> Any:
             if cluster and config().wait_replicas and many[0].is_revocation:
                 # redis.asyncio offers no way to send two commands on one connection of a cluster.
                 return await sync_to_async(cast("Callable[..., Any]", execute), thread_sensitive=False)(*many)
+            if len(many) == 1 and many[0].script is None:
+                result = _read_reply(many[0], await _aone(server, many[0].args))
+                breaker.succeeded()
+                return result
             if many[-1].proves_primary:
                 await _aask_sentinel(server)
             talk = _conversation(many, cluster, markers.store_id(), unlogged)
@@ -473,11 +521,7 @@ async def aexecute(*many: Command[Any]) -> Any:
             breaker.succeeded()
             return done.value[0] if len(many) == 1 else tuple(done.value)
         except _FAILURES as error:
-            if isinstance(refusal := _refusal(error), gate.UntrustedStore):
-                breaker.succeeded()
-                raise refusal from error
-            if not _may_resend(error, attempt):
-                raise _unavailable(error, breaker) from error
+            _judge_failure(error, breaker, attempt)
     raise AssertionError("unreachable: the second attempt returns or raises")
 
 

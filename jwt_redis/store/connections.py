@@ -5,6 +5,9 @@ django-redis shares its pools between aliases of one URL, whatever their options
 
 from __future__ import annotations
 
+import contextlib
+import os
+from collections import deque
 from collections.abc import Mapping
 from typing import Any, cast
 from urllib.parse import urlparse
@@ -22,7 +25,7 @@ from redis.retry import Retry
 from jwt_redis.conf import config
 from jwt_redis.store import gate
 
-__all__ = ["aconnect", "connect", "server_location"]
+__all__ = ["Line", "aconnect", "connect", "server_location"]
 
 # Seconds. Together they are the longest that a request waits for a server that does not answer.
 CONNECT_TIMEOUT = 0.25
@@ -74,6 +77,69 @@ def connect(*, gated: bool = True) -> redis.Redis:
     if gated:
         pool.connection_kwargs["redis_connect_func"] = gate.gate
     return redis.Redis(connection_pool=pool, **options.get("REDIS_CLIENT_KWARGS", {}))
+
+
+class Line:
+    """Commands that go alone, straight over a connection: no client and no pool looks at each before and after it.
+
+    A connection is kept for the next command if nothing went wrong. :meth:`lend` gives the pool one back that nobody
+    uses, :meth:`dissolve` all.
+    """
+
+    def __init__(self, pool: Any) -> None:
+        self._pool = pool
+        # The one that was used last is the one that is least likely to have been closed by the server.
+        self._idle: deque[Any] = deque()
+        self._pid = os.getpid()
+
+    @classmethod
+    def of(cls, server: redis.Redis) -> Line | None:
+        """For a client of :func:`connect`; None where its pool has to see each command.
+
+        Sentinel's closes idle connections when the primary is another, a blocking one wakes those who wait for one,
+        and a project's own client is the project's business.
+        """
+        pool: Any = getattr(server, "connection_pool", None)
+        is_ours = config().client_factory is None
+        return cls(pool) if is_ours and type(pool) is redis.ConnectionPool and pool.cache is None else None
+
+    def ask(self, args: tuple[Any, ...]) -> Any:
+        """Run one command. An error reply is raised; after any other error the connection is closed."""
+        if self._pid != os.getpid():
+            # A forked child, also where Python was not told of the fork. The connections are the parent's.
+            self._pid, self._idle = os.getpid(), deque()
+        idle = self._idle
+        try:
+            connection = idle.pop()
+        except IndexError:
+            connection = self._pool.get_connection()
+        try:
+            connection.send_command(*args)
+            reply = connection.read_response()
+        except redis.ResponseError:
+            idle.append(connection)
+            raise
+        except BaseException:
+            # In the middle of a reply, perhaps: nobody else may read the rest.
+            connection.disconnect()
+            self._pool.release(connection)
+            raise
+        if connection.should_reconnect():
+            self._pool.release(connection)
+        else:
+            idle.append(connection)
+        return reply
+
+    def lend(self) -> None:
+        """Give the pool one connection back that nobody uses, so that it makes no other beside it."""
+        with contextlib.suppress(IndexError):
+            self._pool.release(self._idle.pop())
+
+    def dissolve(self) -> None:
+        """Give back all that nobody uses. The pool looks whether they still work before it uses them."""
+        with contextlib.suppress(IndexError):
+            while True:
+                self._pool.release(self._idle.pop())
 
 
 def _guard(made: Any) -> None:
