@@ -15,7 +15,8 @@ class JWTRedisConfig(AppConfig):
 
     def ready(self) -> None:
         """Imported here: both need the app registry."""
-        from jwt_redis import checks, receivers
+        from jwt_redis import checks, last_login, receivers
 
         checks.register()
         receivers.connect()
+        last_login.connect()

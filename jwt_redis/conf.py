@@ -140,7 +140,7 @@ def _near_cache(value: object) -> NearCache | None:
         except ValueError as error:
             raise ValueError(f"{name}: {error}") from error
     # Where only the lease is given, the rest follows it.
-    parsed.setdefault("poll", min(NearCache().poll, parsed.get("lease", NearCache().lease) / 4))
+    parsed.setdefault("poll", parsed.get("lease", NearCache().lease) / 4)
     made = NearCache(**parsed)
     if not _LEASES[0] <= made.lease <= _LEASES[1]:
         raise ValueError(f"lease: between {_LEASES[0]:g} and {_LEASES[1]:g} seconds are needed")

@@ -17,6 +17,7 @@ from jwt_redis.conf import simplejwt_setting
 from jwt_redis.decoding import claims_of
 from jwt_redis.devices import device_of, signing_in_from
 from jwt_redis.journal import acting_as
+from jwt_redis.last_login import left_to_simplejwt
 from jwt_redis.tokens import RefreshToken, SlidingToken, UntypedToken
 
 __all__ = [
@@ -46,7 +47,8 @@ class SessionObtainMixin:
         with signing_in_from(request):
             data: dict[str, Any] = super().validate(attrs)  # type: ignore[misc]
         user = self.user  # type: ignore[attr-defined]
-        user_logged_in.send(sender=type(user), request=request, user=user)
+        with left_to_simplejwt():
+            user_logged_in.send(sender=type(user), request=request, user=user)
         return data
 
 

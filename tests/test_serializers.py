@@ -103,8 +103,19 @@ def test_open_session_says_when_the_serializer_is_simple_jwts_own(alice: Any, mo
         sessions.open_session(alice)
 
 
-def test_last_login_is_written_by_djangos_own_receiver(alice: Any) -> None:
-    login()
+@pytest.mark.parametrize("is_wanted", [False, True])
+def test_last_login_is_written_once_and_where_simple_jwt_is_told_so(
+    alice: Any, monkeypatch: Any, is_wanted: bool, django_assert_num_queries: Any
+) -> None:
+    monkeypatch.setattr(simplejwt.api_settings, "UPDATE_LAST_LOGIN", is_wanted, raising=False)
+    with django_assert_num_queries(2 if is_wanted else 1):
+        login()
+    alice.refresh_from_db()
+    assert (alice.last_login is not None) == is_wanted
+
+
+def test_djangos_own_login_writes_it_as_ever(alice: Any, client: Any) -> None:
+    client.force_login(alice)
     alice.refresh_from_db()
     assert alice.last_login is not None
 

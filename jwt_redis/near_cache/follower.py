@@ -154,7 +154,14 @@ class Follower:
         self._asked_at = clock()
         proves = self._asked_at - self._proven_at >= PROVING * self._settings.lease
         asked_at = time.monotonic()
-        page = client.execute(commands.follow_log(after, PAGE, proves_primary=proves))
+        # In that order: what came in between is in the log and not yet counted. The other way round it would be missed.
+        (marker, now), entries = client.execute(
+            commands.read_moment(proves_primary=proves),
+            commands.read_log_end(proves_primary=proves)
+            if after == _END
+            else commands.read_log(after, PAGE, proves_primary=proves),
+        )
+        page = LogPage(marker, now, entries)
         markers.seen(page.marker, asked_at)
         if proves:
             self._proven_at = self._asked_at
@@ -171,7 +178,7 @@ class Follower:
             if entry.number != number:
                 return self._resync("an entry is missing")
         is_all = len(page.entries) < PAGE
-        if marker.store_id != store_id or (is_all and marker.revocations != number):
+        if marker.store_id != store_id or (is_all and marker.revocations > number):
             return self._resync("the store is another one" if marker.store_id != store_id else "entries are missing")
         self._position = (page.entries[-1].id if page.entries else after, number, store_id)
         self._was_busy = bool(page.entries)
@@ -194,7 +201,7 @@ class Follower:
         self._proven_at = float("-inf")
         if client.is_cluster():
             # A log that has moved to another node may lack what the users' nodes have.
-            page = self._ask("$")
+            page = self._ask(_END)
             complete_from = page.now
             last = page.entries[-1] if page.entries else None
         else:
@@ -206,12 +213,13 @@ class Follower:
         marker = _present(page.marker)
         if last is None and marker.revocations == 0:
             complete_from = min(complete_from, marker.born_ms / 1000)
-        elif last is None or last.number != marker.revocations:
+        elif last is None or last.number < marker.revocations:
             # The end is missing: trimmed, evicted, or deleted.
             complete_from = page.now
         elif complete_from == _FROM_BIRTH:
             complete_from = marker.born_ms / 1000
-        self._position = (last.id if last else "0", marker.revocations, marker.store_id)
+        number = max(last.number if last else 0, marker.revocations)
+        self._position = (last.id if last else "0", number, marker.store_id)
         self.memory.is_complete_from(complete_from)
         self._believe()
         return None
@@ -255,6 +263,8 @@ class Follower:
         the next question that counts."""
         if client.is_cluster() or not self._settings.max_waiting:
             return False
+        if self._is_polling and clock() < self._next_count:
+            return False
         try:
             if self._waker is None:
                 self._waker = Waker(min(WAITING * self._settings.lease, LONGEST_WAIT))
@@ -262,6 +272,9 @@ class Follower:
                 self._next_count = clock() + COUNTING * random.uniform(0.8, 1.2)  # noqa: S311
                 self._choose(self._waker.waiting())
             if self._is_polling:
+                # A connection less, until the next count.
+                self._waker.close()
+                self._waker = None
                 return False
             self._waker.wait((self._position or ("0",))[0])
         except redis.RedisError as error:
@@ -281,6 +294,8 @@ class Follower:
             self._is_polling = random.random() < 0.9  # noqa: S311
 
 
+# In place of an entry's id: the log's last.
+_END: Final = "$"
 # What follows is complete from the store's birth on.
 _FROM_BIRTH: Final = 0.0
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib import resources
-from typing import Any, Generic, Literal, TypeVar
+from typing import Any, Generic, Literal, NamedTuple, TypeVar
 
 from jwt_redis import keys
 from jwt_redis.conf import DEFAULT_MAX_AGE, config, leeway_seconds, longest_access_lifetime, longest_lifetime
@@ -34,7 +34,6 @@ __all__ = [
     "end_all_sessions",
     "end_other_sessions",
     "end_sessions",
-    "follow_log",
     "new_id",
     "open_session",
     "prove_marker",
@@ -43,7 +42,9 @@ __all__ = [
     "read_field",
     "read_history",
     "read_log",
+    "read_log_end",
     "read_marker",
+    "read_moment",
     "read_session",
     "read_sessions",
     "read_state",
@@ -151,8 +152,7 @@ class Everything:
     written: Written
 
 
-@dataclass(frozen=True, slots=True)
-class LogEntry:
+class LogEntry(NamedTuple):
     """One revocation as the log has it. ``id``: the stream's, which begins with Redis' clock in ms."""
 
     id: str
@@ -231,34 +231,40 @@ def read_marker() -> Command[Marker | None]:
 
 def prove_marker() -> Command[Marker | None]:
     """:func:`read_marker`, refused by a server that takes no writes: a replica, or a primary without enough of them."""
-    return Command((keys.marker_key(),), (), _marker, _script("marker", False), proves_primary=True)
-
-
-def follow_log(after: str, limit: int, *, proves_primary: bool) -> Command[LogPage]:
-    """What the log has behind an entry, at most ``limit``; with "$" its last entry alone. Any server that is asked
-    proves to take writes; ``proves_primary``: and Sentinel is asked whether it is the one."""
-
-    def parse(reply: Any) -> LogPage:
-        marker, now_ms, entries = reply
-        return LogPage(_marker(marker), int(now_ms) / 1000, _log_entries(entries))
-
     return Command(
-        (keys.log_key(), keys.marker_key()),
-        (after, limit),
-        parse,
-        _script("follow", False),
-        proves_primary=proves_primary,
+        (keys.marker_key(),), (), lambda reply: _marker(reply[1:]), _script("marker", False), proves_primary=True
     )
 
 
-def read_log(after: str, limit: int) -> Command[tuple[LogEntry, ...]]:
-    """What the log has behind an entry (XRANGE), without the marker: to read all of it."""
+def read_moment(*, proves_primary: bool) -> Command[tuple[Marker | None, float]]:
+    """The marker and Redis' clock (seconds of the epoch). Any server that is asked proves to take writes;
+    ``proves_primary``: and Sentinel is asked whether it is the one."""
+
+    def parse(reply: Any) -> tuple[Marker | None, float]:
+        return _marker(reply[1:]), int(reply[0]) / 1000
+
+    return Command((keys.marker_key(),), (), parse, _script("marker", False), proves_primary=proves_primary)
+
+
+def read_log(after: str, limit: int, *, proves_primary: bool = False) -> Command[tuple[LogEntry, ...]]:
+    """What the log has behind an entry (XRANGE), at most ``limit``. Not by a script, where each entry costs Redis six
+    times as much."""
     key = keys.log_key()
-    return Command((key,), ("XRANGE", key, f"({after}", "+", "COUNT", limit), _log_entries)
+    args = ("XRANGE", key, f"({after}", "+", "COUNT", limit)
+    return Command((key,), args, _log_entries, proves_primary=proves_primary)
+
+
+def read_log_end(*, proves_primary: bool = False) -> Command[tuple[LogEntry, ...]]:
+    """The log's last entry (XREVRANGE)."""
+    key = keys.log_key()
+    args = ("XREVRANGE", key, "+", "-", "COUNT", 1)
+    return Command((key,), args, _log_entries, proves_primary=proves_primary)
 
 
 def _log_entries(reply: Any) -> tuple[LogEntry, ...]:
-    return tuple(_log_entry(str(entry_id), _mapping(fields)) for entry_id, fields in reply or ())
+    # Damaged by hand it is no stream: then it has no entries, and the numbers tell.
+    entries = [one for one in reply or () if not isinstance(one, str)]
+    return tuple(_log_entry(str(entry_id), _mapping(fields)) for entry_id, fields in entries)
 
 
 def _log_entry(entry_id: str, fields: dict[str, str]) -> LogEntry:
