@@ -39,7 +39,10 @@ def main() -> None:
         print(f"## {name}: {report.title}\n\n{text}\n", flush=True)
         print(f"{name}: {time.monotonic() - began:.0f} s", file=sys.stderr)
         if options.write:
-            pages.put(pages.COSTS, name, text)
+            if page := pages.page_of(name):
+                pages.put(page, name, text)
+            for chart in report.charts:
+                pages.draw(chart)
     # A part of the suites would leave a part of the figures.
     if options.write and not options.only and pages.has_place(pages.README, "summary"):
         pages.put(pages.README, "summary", summary(reports.values(), where))
@@ -50,15 +53,15 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--only", metavar="NAME", choices=suites.names(), help=", ".join(suites.names()))
     parser.add_argument("--quick", action="store_true", help="small sizes: shows that it runs, not what it costs")
     parser.add_argument(
-        "--write", action="store_true", help="put the tables into docs/explanation/costs.md and README.md"
+        "--write", action="store_true", help="put tables and charts into docs/, and the headlines into README.md"
     )
     options = parser.parse_args()
     if options.write and options.quick:
         parser.error("--write is for real figures: without --quick")
     if options.write:
         for name in [options.only] if options.only else suites.names():
-            if not pages.has_place(pages.COSTS, name):
-                parser.error(f"{pages.COSTS.name} has no place for {name}: <!-- bench:{name} --> and <!-- /bench -->")
+            if pages.page_of(name) is None:
+                parser.error(f"no page in docs/ has a place for {name}: <!-- bench:{name} --> and <!-- /bench -->")
     return options
 
 

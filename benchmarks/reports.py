@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from benchmarks.plots import Chart
 from benchmarks.rounds import Times
 
-__all__ = ["BYTES", "TIMES", "Line", "Report", "compared", "duration", "summary", "table"]
+__all__ = ["BYTES", "TIMES", "Line", "Report", "Table", "compared", "duration", "summary", "table"]
 
 # Units.
 TIMES = "×"  # noqa: RUF001
@@ -44,12 +45,22 @@ class Line:
 
 
 @dataclass(frozen=True, slots=True)
+class Table:
+    """Absolute figures of many cases: they are the machine's, and nothing is judged by them."""
+
+    head: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
     """A suite's lines, and what has to be said of the run as a whole."""
 
     title: str
     lines: Sequence[Line]
     note: str = ""
+    tables: Sequence[Table] = ()
+    charts: Sequence[Chart] = ()
 
 
 def compared(
@@ -79,8 +90,11 @@ def table(report: Report, machine: str, *, is_quick: bool) -> str:
         (line.what, line.shown, line.target, "not judged" if is_quick and line.target else line.verdict, line.beside)
         for line in report.lines
     ]
+    tables = [_markdown(each.head, each.rows) for each in report.tables]
+    if rows:
+        tables.insert(0, _markdown(head, rows))
     notes = [machine, report.note]
-    return "\n\n".join([_markdown(head, rows), *(note for note in notes if note)])
+    return "\n\n".join([*tables, *(note for note in notes if note)])
 
 
 def summary(reports: Iterable[Report], machine: str) -> str:
@@ -97,5 +111,5 @@ def _markdown(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 def _number(value: float, unit: str) -> str:
     if unit != TIMES:
         return f"{value:,.0f} {unit}"
-    digits = 0 if value >= 100 else 1 if value >= 10 else 2
+    digits = 0 if value >= 100 else 1 if value >= 10 else 2 if value >= 0.1 else 3
     return f"{value:,.{digits}f}{unit}"

@@ -35,6 +35,18 @@ class Times:
     def __init__(self, by_case: dict[str, dict[int, float]]) -> None:
         self._by_case = by_case
 
+    @classmethod
+    def load(cls, dumped: dict[str, dict[str, float]]) -> Times:
+        """From another process, by way of JSON, whose keys are strings."""
+        return cls({name: {int(number): took for number, took in rounds.items()} for name, rounds in dumped.items()})
+
+    def dump(self) -> dict[str, dict[int, float]]:
+        """For :meth:`load`."""
+        return self._by_case
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._by_case
+
     def rounds(self, name: str) -> int:
         """How many rounds the case took part in."""
         return len(self._by_case[name])

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from contextlib import ExitStack
 from functools import partial
 from itertools import chain
 
 from benchmarks.filled import FilledStore
-from benchmarks.reports import Line, Report, compared
+from benchmarks.plots import Curve, Curves
+from benchmarks.reports import Line, Report, compared, duration
 from benchmarks.rounds import Case, Times, interleave
 from jwt_redis.testing.servers import RedisServer
 
@@ -19,18 +22,38 @@ _QUICK_SCANS = {10: 3, 10_000: 2}
 
 
 def run(is_quick: bool) -> Report:
-    """Two servers side by side, a small store and a large one; each case runs on both in each round."""
-    small, large = (1_000, 20_000) if is_quick else (1_000, 1_000_000)
+    """Servers side by side, from a small store to a large one; each case runs on all of them in each round."""
+    sizes = (1_000, 20_000) if is_quick else (1_000, 10_000, 100_000, 1_000_000)
     rounds, seconds, scans = (6, 15, _QUICK_SCANS) if is_quick else (60, 300, _SCANS)
-    with RedisServer() as first, RedisServer() as second:
-        few, many = FilledStore(first, small), FilledStore(second, large)
-        pairs = zip(_cases(few, scans), _cases(many, scans), strict=True)
-        times = interleave(list(chain.from_iterable(pairs)), rounds=rounds, seconds=seconds)
+    with ExitStack() as stack:
+        stores = [FilledStore(stack.enter_context(RedisServer()), size) for size in sizes]
+        side_by_side = zip(*(_cases(store, scans) for store in stores), strict=True)
+        times = interleave(list(chain.from_iterable(side_by_side)), rounds=rounds, seconds=seconds)
+    small, large = sizes[0], sizes[-1]
     return Report(
         "Size of the store",
         _lines(times, small, large),
         f"{large:,} ÷ {small:,}: sessions in the store. An ending is of {FilledStore.live} sessions of one user. By"
         " SCAN: sessions are keys of their own, found with django-redis' `delete_pattern`, whose default is count 10.",
+        charts=[_chart(times, sizes)],
+    )
+
+
+def _chart(times: Times, sizes: Sequence[int]) -> Curves:
+    def points(name: str) -> list[tuple[float, float]]:
+        return [(size, times.median(f"{name} {size}")) for size in sizes]
+
+    return Curves(
+        name="cost-of-an-ending",
+        title=f"Ending a user's {FilledStore.live} sessions",
+        axis_x="sessions in the store",
+        axis_y="time, logarithmic; less is better",
+        show_y=duration,
+        curves=[
+            Curve("jwt_redis", points("end"), is_ours=True),
+            Curve("SCAN, COUNT 10 (the default)", points("scan-10")),
+            Curve("SCAN, COUNT 10,000", points("scan-10000")),
+        ],
     )
 
 
