@@ -77,6 +77,8 @@ class Follower:
         # The last entry that was heard, its number, and the store that it was in. None: all is to be read anew.
         self._position: tuple[str, int, str] | None = None
         self._proven_at = float("-inf")
+        # The same moment by time.monotonic(), from which the copy of the marker counts.
+        self._marker_from = float("-inf")
         self._asked_at = 0.0
         self._was_busy = False
         self._stopping = threading.Event()
@@ -152,7 +154,8 @@ class Follower:
     def _ask(self, after: str) -> LogPage:
         """``_asked_at`` is from before the question; the lease counts from when the primary was last proven."""
         self._asked_at = clock()
-        proves = self._asked_at - self._proven_at >= PROVING * self._settings.lease
+        # A direct check rests on the same proof, and may do so for a second, however long the lease.
+        proves = self._asked_at - self._proven_at >= min(PROVING * self._settings.lease, markers.MAX_AGE / 2)
         asked_at = time.monotonic()
         # In that order: what came in between is in the log and not yet counted. The other way round it would be missed.
         (marker, now), entries = client.execute(
@@ -162,9 +165,9 @@ class Follower:
             else commands.read_log(after, PAGE, proves_primary=proves),
         )
         page = LogPage(marker, now, entries)
-        markers.seen(page.marker, asked_at)
+        markers.seen(page.marker, asked_at if proves else self._marker_from)
         if proves:
-            self._proven_at = self._asked_at
+            self._proven_at, self._marker_from = self._asked_at, asked_at
         return page
 
     def _read_on(self, position: tuple[str, int, str]) -> None:
