@@ -15,6 +15,7 @@ from jwt_redis import near_cache, signals
 from jwt_redis.conf import FailurePolicy, config, leeway_seconds
 from jwt_redis.decoding import claims_of, decode
 from jwt_redis.exceptions import RevocationUnavailable, StoreNotReady
+from jwt_redis.near_cache import vouches_for
 from jwt_redis.operations import Done, Event, Operation, apublish, arun, publish, run
 from jwt_redis.records import EndedSession, Marker, UserState
 from jwt_redis.recovery import atrusted, is_blocked, note_failure, trusted
@@ -113,11 +114,9 @@ def _failed_open(
 _VOUCHED: Final = Verdict(True, from_memory=True)
 
 
-def _from_memory(claims: Claims, needs_record: bool) -> Verdict | None:
-    """What the near cache says; None for nothing."""
-    if not near_cache.vouches_for(claims):
-        return None
-    if not needs_record or claims.sid is None:
+def _with_record(claims: Claims) -> Verdict | None:
+    """The near cache vouches for the token; None where it has no record of the session."""
+    if claims.sid is None:
         return _VOUCHED
     record = near_cache.record_of(claims)
     return None if record is None else Verdict(True, session=record, from_memory=True)
@@ -134,8 +133,10 @@ def check(
     :raises TokenError: when the token lacks what a verdict needs.
     """
     claims = claims_of(token)
-    if not directly and (verdict := _from_memory(claims, needs_record)) is not None:
-        return verdict
+    if not directly and vouches_for(claims):
+        vouched = _with_record(claims) if needs_record else _VOUCHED
+        if vouched is not None:
+            return vouched
     try:
         verdict = trusted(partial(_ask, claims)) or run(lambda: _read(claims))[1]
     except RevocationUnavailable as error:
@@ -150,8 +151,10 @@ async def acheck(
 ) -> Verdict:
     """:func:`check` over ``redis.asyncio``."""
     claims = claims_of(token)
-    if not directly and (verdict := _from_memory(claims, needs_record)) is not None:
-        return verdict
+    if not directly and vouches_for(claims):
+        vouched = _with_record(claims) if needs_record else _VOUCHED
+        if vouched is not None:
+            return vouched
     try:
         verdict = await atrusted(partial(_aask, claims)) or (await arun(lambda: _read(claims)))[1]
     except RevocationUnavailable as error:
