@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 import redis
+from django.conf import settings as django_settings
+from django.test import override_settings
 
 from jwt_redis import keys, recovery
 from jwt_redis.records import EndedSession, Marker, SessionRecord, parse_session
@@ -349,3 +351,30 @@ def test_another_prefix(settings: Any, store: redis.Redis) -> None:
     store.flushall()
     open_()
     assert sorted(store.scan_iter()) == ["shop-eu:{7}", "shop-eu:{7}:devices", "shop-eu:{log}:marker"]
+
+
+def as_in_cluster(store: redis.Redis, command: commands.Command[Any]) -> list[list[str]]:
+    """Run a script that does not get the log, and what it wants the client to write there."""
+    assert command.script is not None
+    reply: Any = store.eval(command.script.text, 2, *command.keys[:2], "", *command.args)
+    return [[kind, target, why] for kind, target, _, why in reply[0]]
+
+
+def test_where_the_log_is_elsewhere_doing_it_again_tells_it_again(store: redis.Redis) -> None:
+    # The first time may have failed behind the script.
+    def opening(sid: str) -> commands.Command[Any]:
+        return commands.open_session("7", sid, lifetime=100, nonce="abc", fingerprint="", device="")
+
+    with override_settings(JWT_REDIS={**django_settings.JWT_REDIS, "MAX_SESSIONS": 1}):
+        assert as_in_cluster(store, opening(SID)) == []
+        assert as_in_cluster(store, opening(OTHER)) == [["session", SID, "max_sessions"]]
+        third = "C" * 22
+        told = as_in_cluster(store, opening(third))
+        assert sorted(told) == sorted([["session", SID, "max_sessions"], ["session", OTHER, "max_sessions"]])
+    for command, expected in (
+        (commands.end_sessions("7", [third], reason="test"), ["session", third, "test"]),
+        (commands.blacklist_token("7", "jti", int(time.time()) + 100, reason="test"), ["token", "jti", "test"]),
+        (commands.end_all_sessions("7", reason="test", before_ms=1), ["user", "", "test"]),
+    ):
+        for _ in range(2):
+            assert expected in as_in_cluster(store, command)

@@ -13,7 +13,7 @@ from rest_framework_simplejwt.views import TokenBlacklistView, TokenObtainPairVi
 from benchmarks.peers.accounts import PASSWORD, Accounts
 from benchmarks.peers.calls import Client
 from benchmarks.peers.counting import counting
-from benchmarks.peers.setups import DIRECT, STOCK, STOCK_LAST_LOGIN, UNJOURNALLED, Setup
+from benchmarks.peers.setups import DIRECT, DIRECT_LAST_LOGIN, STOCK, STOCK_LAST_LOGIN, UNJOURNALLED, Setup
 from benchmarks.rounds import Case, interleave
 from jwt_redis import serializers as ours
 from jwt_redis import sessions
@@ -72,6 +72,7 @@ def _endpoints(accounts: Accounts) -> dict[str, _Endpoint]:
         "login theirs": _Endpoint(STOCK, their_obtain, credentials, "refresh"),
         "login theirs dated": _Endpoint(STOCK_LAST_LOGIN, their_obtain, credentials, "refresh"),
         "login ours": _Endpoint(DIRECT, our_obtain, credentials, "refresh"),
+        "login ours dated": _Endpoint(DIRECT_LAST_LOGIN, our_obtain, credentials, "refresh"),
         "refresh theirs": _Endpoint(STOCK, their_refresh, their_token, "refresh"),
         "refresh ours": _Endpoint(DIRECT, our_refresh, our_token, "refresh"),
         "logout theirs": _Endpoint(STOCK, their_logout, their_token, ""),

@@ -19,7 +19,7 @@ from jwt_redis.tokens import AccessToken
 __all__ = ["run"]
 
 # Requests a round, of as many users.
-_CALLS = 30
+_CALLS = 60
 
 
 def run(accounts: Accounts, client: Client, rounds: int, seconds: float) -> dict[str, Any]:

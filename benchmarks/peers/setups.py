@@ -17,6 +17,7 @@ from jwt_redis.tokens import AccessToken
 __all__ = [
     "BLACKLIST",
     "DIRECT",
+    "DIRECT_LAST_LOGIN",
     "NEAR",
     "STOCK",
     "STOCK_LAST_LOGIN",
@@ -66,10 +67,10 @@ _THEIRS = {
 }
 _OURS = {**_THEIRS, "AUTH_TOKEN_CLASSES": (AccessToken,), "BLACKLIST_AFTER_ROTATION": False}
 STOCK = Setup(_THEIRS)
-# For a comparison with what signs in here: Django's ``user_logged_in`` writes the date, and this package sends it.
 STOCK_LAST_LOGIN = Setup({**_THEIRS, "UPDATE_LAST_LOGIN": True})
 BLACKLIST = Setup({**_THEIRS, "AUTH_TOKEN_CLASSES": (BlacklistedAccessToken,)})
 DIRECT = Setup(_OURS)
+DIRECT_LAST_LOGIN = Setup({**_OURS, "UPDATE_LAST_LOGIN": True})
 UNJOURNALLED = Setup(_OURS, {**settings.JWT_REDIS, "JOURNAL": False})
 NEAR = Setup(_OURS, {**settings.JWT_REDIS, "NEAR_CACHE": {"lease": 1.0}})
 

@@ -16,6 +16,7 @@ _NAMES = {
     "login theirs": "login, Simple JWT + token_blacklist",
     "login theirs dated": "login, the same with `UPDATE_LAST_LOGIN`",
     "login ours": "login, **jwt_redis**",
+    "login ours dated": "login, **jwt_redis** with `UPDATE_LAST_LOGIN`",
     "refresh theirs": "refresh with rotation, Simple JWT + token_blacklist",
     "refresh ours": "refresh with rotation, **jwt_redis**",
     "logout theirs": "logout, Simple JWT + token_blacklist",
@@ -52,7 +53,7 @@ def _lines(found: Found, database: str) -> Iterator[Line]:
 
     theirs = "÷ Simple JWT + token_blacklist"
     yield line(f"login {theirs}", "login ours", "login theirs", 0.60, is_headline=True)
-    yield line(f"login {theirs}, both writing `last_login`", "login ours", "login theirs dated")
+    yield line(f"login {theirs}, both writing `last_login`", "login ours dated", "login theirs dated")
     yield line(f"refresh with rotation {theirs}", "refresh ours", "refresh theirs", 0.20, is_headline=True)
     yield line(f"logout {theirs}", "logout ours", "logout theirs")
     yield line("logout, `JOURNAL` on ÷ off", "logout ours", "logout ours unjournalled")

@@ -12,6 +12,11 @@ if not (s and s.nonce == nonce) then -- else a resend whose reply was lost
   if device ~= '' then redis.call('HSET', DEVICES, 'device:' .. sid, device) end
 end
 
+-- One that made room for an attempt whose log entry was lost is not named again by this one.
+for other, found in pairs(sessions) do
+  if found.why == 'max_sessions' then note_ended(other) end
+end
+
 local ended = {}
 if tonumber(max_sessions) > 0 then
   local others = {}
