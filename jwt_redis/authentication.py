@@ -96,7 +96,7 @@ class RevocationCheckMixin(stock.JWTAuthentication):
         :raises RevocationUnavailable: when Redis cannot be asked.
         """
         memo = getattr(getattr(self, "_django_request", None), MEMO, None)
-        if memo is not None and memo[0] == raw_token:
+        if memo is not None and memo[0] == raw_token and not (self.needs_record and _lacks_record(memo[1])):
             if isinstance(memo[1], Exception):
                 raise memo[1]
             return cast("Token", memo[1])
@@ -117,7 +117,8 @@ class RevocationCheckMixin(stock.JWTAuthentication):
         if not _is_from_memory(token):
             return False
         # The password's hash may have been upgraded since that record was read.
-        accepted(token, sessions.check(token, on_redis_failure=self.on_redis_failure, directly=True))
+        policy = self.on_redis_failure
+        accepted(token, sessions.check(token, on_redis_failure=policy, needs_record=True, directly=True))
         return _fits(user, token)
 
     async def acheck_password_witness(self, user: Any, token: Token) -> bool:
@@ -126,7 +127,8 @@ class RevocationCheckMixin(stock.JWTAuthentication):
             return True
         if not _is_from_memory(token):
             return False
-        accepted(token, await sessions.acheck(token, on_redis_failure=self.on_redis_failure, directly=True))
+        policy = self.on_redis_failure
+        accepted(token, await sessions.acheck(token, on_redis_failure=policy, needs_record=True, directly=True))
         return _fits(user, token)
 
 
@@ -134,6 +136,12 @@ def _fits(user: Any, token: Token) -> bool:
     verdict: Verdict | None = getattr(token, "verdict", None)
     record = verdict.session if verdict is not None else None
     return record is None or fingerprints.matches(user, token.payload["sid"], record.fingerprint)
+
+
+def _lacks_record(found: Token | Exception) -> bool:
+    """Has the middleware's class, which looks at no record, been content with the near cache's word?"""
+    verdict: Verdict | None = getattr(found, "verdict", None)
+    return verdict is not None and verdict.from_memory and verdict.session is None
 
 
 def _is_from_memory(token: Token) -> bool:

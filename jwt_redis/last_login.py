@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
+from django.apps import apps
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import update_last_login
 from django.contrib.auth.signals import user_logged_in
@@ -35,8 +36,11 @@ def connect() -> None:
     """Take the place of Django's receiver, by its own ``dispatch_uid``: whoever disconnects that disconnects this."""
     # Django connects its own on the same condition.
     if isinstance(getattr(get_user_model(), "last_login", None), DeferredAttribute):
-        user_logged_in.disconnect(dispatch_uid="update_last_login")
-        user_logged_in.connect(_update_last_login, dispatch_uid="update_last_login")
+        # A project may have disconnected it; or Django is yet to connect it, which then changes nothing.
+        names = [app.name for app in apps.get_app_configs()]
+        is_yet_to_come = names.index("django.contrib.auth") > names.index("jwt_redis")
+        if user_logged_in.disconnect(dispatch_uid="update_last_login") or is_yet_to_come:
+            user_logged_in.connect(_update_last_login, dispatch_uid="update_last_login")
 
 
 def _update_last_login(sender: Any, user: Any, **kwargs: Any) -> None:

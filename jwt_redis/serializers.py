@@ -91,7 +91,6 @@ class SessionRefreshMixin(_UserOfToken):
         rotating = bool(simplejwt_setting("ROTATE_REFRESH_TOKENS"))
         device = device_of(self.context.get("request"))  # type: ignore[attr-defined]
         record = sessions.rotate(presented, user, device, rotating=rotating)
-        presented.seen_alive()
         refresh = presented.successor(record, self.get_fresh_claims(presented, user)) if rotating else presented
         data = {"access": str(refresh.access_token)}
         if rotating:

@@ -25,6 +25,7 @@ from jwt_redis.conf import simplejwt_setting
 from jwt_redis.decoding import CRASHES, claims_of, one_error, unreadable
 from jwt_redis.exceptions import RevokedToken
 from jwt_redis.fingerprints import fingerprint
+from jwt_redis.near_cache import clock
 from jwt_redis.records import SessionRecord
 from jwt_redis.token_memo import Remembered
 from jwt_redis.verdicts import AUTH_TIME_CLAIM, ROTATION_CLAIM, SID_CLAIM, Verdict
@@ -146,9 +147,16 @@ class _SessionToken(_Checked):
         token.registered = False
         return token
 
-    def seen_alive(self) -> None:
-        """Redis has said that the session is alive: what is minted now is as good as asked about."""
-        self._alive_until = time.monotonic() + _SEEN_ALIVE
+    def seen_alive(self, asked_at: float) -> None:
+        """Redis has said that the session is alive: what is minted soon is as good as asked about.
+
+        ``asked_at``: ``near_cache.clock()`` from before the question.
+        """
+        self._alive_until = asked_at + _SEEN_ALIVE
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Another machine has another clock.
+        return {name: value for name, value in vars(self).items() if name != "_alive_until"}
 
     def __str__(self) -> str:
         sessions.register(self)
@@ -166,11 +174,12 @@ class _SessionToken(_Checked):
 
         :raises RevokedToken: with the reason, when the token is refused.
         """
+        asked_at = clock()
         verdict = sessions.check(self)
         if verdict.reason is not None:
             raise RevokedToken(verdict.reason)
         if verdict.checked:
-            self.seen_alive()
+            self.seen_alive(asked_at)
 
 
 class RefreshToken(_SessionToken, stock.RefreshToken):
@@ -198,7 +207,7 @@ class RefreshToken(_SessionToken, stock.RefreshToken):
         access.payload["exp"] = min(access.payload["exp"], self.payload["exp"])
         # Were there no types, it would make a refresh token of it.
         has_types = bool(simplejwt_setting("TOKEN_TYPE_CLAIM"))
-        if has_types and time.monotonic() >= self._alive_until and ROTATION_CLAIM in self.payload:
+        if has_types and clock() >= self._alive_until and ROTATION_CLAIM in self.payload:
             access.payload[ROTATION_CLAIM] = self.payload[ROTATION_CLAIM]
         return access
 
@@ -216,7 +225,7 @@ class RefreshToken(_SessionToken, stock.RefreshToken):
         # Redis' clock, unless it is ahead of ours: PyJWT refuses a token from the future.
         token.payload["iat"] = min(token.payload["iat"], record.used_ms // 1000)
         token._count(record.rotation)
-        token.seen_alive()
+        token._alive_until = self._alive_until
         return token
 
     def _count(self, rotation: int) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import select
+import signal
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -14,7 +17,7 @@ from django.test import override_settings
 
 from jwt_redis import sessions
 from jwt_redis.exceptions import RevocationUnavailable
-from jwt_redis.store import client, commands, connections
+from jwt_redis.store import client, commands, connections, gate
 from jwt_redis.store.connections import Line
 
 pytestmark = pytest.mark.django_db
@@ -236,3 +239,63 @@ def test_threads_never_get_each_others_replies(idle: Line) -> None:
     assert 1 <= len(idle._idle) <= 8
     idle.dissolve()
     assert not idle._idle
+
+
+class Interrupted(BaseException):
+    """What a time limit raises, by a signal."""
+
+
+def test_who_is_interrupted_while_it_connects_leaves_no_connection_behind(
+    alice: Any, bob: Any, monkeypatch: Any
+) -> None:
+    """Replies would wait in it, and the next one would read them as its own."""
+    tokens = [sessions.open_session(user).access_token for user in (alice, bob, bob)]
+    assert sessions.end_session(alice, tokens[0]["sid"])
+    client.reset()
+    read, count = gate._text, 0
+
+    def interrupt(reply: Any) -> str:
+        nonlocal count
+        count += 1
+        if count == 1:
+            raise Interrupted
+        return read(reply)
+
+    monkeypatch.setattr(gate, "_text", interrupt)
+    with pytest.raises(Interrupted):
+        sessions.check(tokens[0])
+    monkeypatch.setattr(gate, "_text", read)
+    for token, good in zip(tokens * 2, (False, True, True) * 2, strict=True):
+        assert sessions.check(token).allowed is good
+
+
+def test_a_child_does_not_wait_for_a_lock_that_a_thread_of_its_parent_held(alice: Any) -> None:
+    token = sessions.open_session(alice).access_token
+    assert sessions.check(token).allowed
+    is_held, is_over = threading.Event(), threading.Event()
+    pool: Any = client.client().connection_pool
+
+    def hold() -> None:
+        with pool._lock:
+            is_held.set()
+            is_over.wait(20)
+
+    holder = threading.Thread(target=hold)
+    holder.start()
+    is_held.wait()
+    try:
+        reading, writing = os.pipe()
+        if (child := os.fork()) == 0:
+            with contextlib.suppress(BaseException):
+                os.write(writing, b"good" if sessions.check(token).allowed else b"bad")
+            os._exit(0)
+        os.close(writing)
+        ready, _, _ = select.select([reading], [], [], 10)
+        if not ready:
+            os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        assert ready and os.read(reading, 10) == b"good"
+        os.close(reading)
+    finally:
+        is_over.set()
+        holder.join()

@@ -13,18 +13,21 @@ import redis
 from django.conf import settings as django_settings
 from django.contrib.auth import get_user_model
 from django.contrib.auth.hashers import make_password
-from django.test import override_settings
+from django.test import RequestFactory, override_settings
 from rest_framework.test import APIClient
 from rest_framework_simplejwt.tokens import RefreshToken as StockRefreshToken
 
 from jwt_redis import near_cache, recovery, sessions
+from jwt_redis.authentication import JWTStatelessUserAuthentication
 from jwt_redis.decoding import claims_of
 from jwt_redis.exceptions import RevocationUnavailable
+from jwt_redis.middleware import JWTAuthenticationMiddleware
 from jwt_redis.near_cache import follower as following
-from jwt_redis.store import client, commands
+from jwt_redis.store import client, commands, gate
 from jwt_redis.testing.servers import RedisServer
 from jwt_redis.tokens import AccessToken, RefreshToken
 from tests.topology import pointed_at, wait_for
+from tests.urls import WhoAmI
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -306,6 +309,25 @@ def test_only_so_many_records_are_kept(store: redis.Redis, alice: Any) -> None:
         assert asked_meanwhile(store, alice, lambda: get(tokens[0])) == 1
 
 
+def test_a_middleware_that_looks_at_no_record_does_not_spare_the_view_from_it(near_whitelist: None, alice: Any) -> None:
+    token = access_of(alice)
+
+    class Stateless(JWTAuthenticationMiddleware):
+        authentication_class = JWTStatelessUserAuthentication
+
+    def view(request: Any) -> Any:
+        assert request.user.is_authenticated
+        return WhoAmI.as_view()(request)
+
+    def ask() -> int:
+        return int(Stateless(view)(RequestFactory().get("/", headers={"Authorization": f"Bearer {token}"})).status_code)
+
+    assert ask() == 200
+    assert is_from_memory(token)
+    get_user_model().objects.filter(pk=alice.pk).update(password=make_password("another"))
+    assert ask() == 401
+
+
 # When the log is not what it was -----------------------------------------------------------------------------------
 
 
@@ -438,6 +460,27 @@ def test_the_lease_counts_from_before_the_question(
     assert follower.believed_until <= asked[-2] + LEASE
 
 
+def test_another_server_is_read_from_the_beginning(near: str, alice: Any, caplog: pytest.LogCaptureFixture) -> None:
+    """Under the numbers that were heard it may have other entries."""
+    token = access_of(alice)
+    assert is_from_memory(token)
+    gate.trust(gate._trusted)
+    wait_for(lambda: resynced(caplog), "the log is read anew", 5)
+    wait_for(lambda: is_from_memory(token), "it goes on", 5)
+
+
+def test_everything_is_told_also_where_the_moment_does_not_move(
+    near: str, alice: Any, store: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Redis' clock was ahead when everything was revoked for the last time."""
+    token = access_of(alice)
+    assert is_from_memory(token)
+    store.hset(MARKER, "not_before", int(time.time() * 1000) + 3_600_000)
+    monkeypatch.setattr(near_cache, "note", lambda entries: None)
+    sessions.revoke_everything()
+    wait_for(lambda: sessions.check(token).reason == "all_revoked", "the token is refused", LEASE / 3)
+
+
 # The thread --------------------------------------------------------------------------------------------------------
 
 
@@ -504,6 +547,32 @@ def test_one_that_has_died_is_replaced(
     assert "The near cache has stopped." in caplog.text
     assert not near_cache.is_fresh()
     wait_for(lambda: is_from_memory(token), "another thread follows", 10)
+
+
+def test_where_no_thread_can_be_had_redis_is_asked(
+    store: redis.Redis, alice: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuse(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    token = access_of(alice)
+    with near_cache_of(lease=LEASE):
+        monkeypatch.setattr(threading.Thread, "start", refuse)
+        assert not is_from_memory(token)
+        assert "The near cache has no thread" in caplog.text
+        near_cache.stop(0.1)
+
+
+def test_one_that_waits_at_another_server_does_not_busy_the_primary(
+    near_whitelist: None, alice: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks: list[float] = []
+    look = following.Follower._look
+    monkeypatch.setattr(following.Waker, "wait", lambda self, after: True)
+    monkeypatch.setattr(following.Follower, "_look", lambda self: (looks.append(time.monotonic()), look(self))[1])
+    wait_for(lambda: len(looks) > 10, "it looks", 5)
+    # A pause behind each: a machine that is slow makes it longer.
+    assert looks[10] - looks[0] >= 9 * following.SPACING
 
 
 def _threads() -> list[threading.Thread]:

@@ -135,3 +135,15 @@ def test_without_types_no_token_proves_what_it_is() -> None:
     assert not memory().is_silent_on(read_claims({**payload, "rotation": 3}))
     with override_settings(SIMPLE_JWT={**settings.SIMPLE_JWT, "TOKEN_TYPE_CLAIM": None}):
         assert not memory().is_silent_on(read_claims(payload))
+
+
+def test_what_was_heard_after_a_long_silence_is_not_forgotten_with_it() -> None:
+    """The thread may stand still for longer than a horizon, and then hears of everything at once."""
+    known = memory()
+    known.add("session", "7", GOOD.sid or "")
+    known.forget(10 * HORIZON)
+    assert not known.is_silent_on(GOOD)
+    known.forget(11 * HORIZON - 1)
+    assert not known.is_silent_on(GOOD)
+    known.forget(12 * HORIZON)
+    assert known.is_silent_on(GOOD)

@@ -7,6 +7,7 @@ Redis. How it keeps its bound is in docs/explanation/near-cache.md.
 from __future__ import annotations
 
 import atexit
+import logging
 import os
 import threading
 from collections.abc import Iterable
@@ -22,7 +23,9 @@ from jwt_redis.records import SessionRecord
 from jwt_redis.recovery import is_blocked, is_due
 from jwt_redis.verdicts import Claims
 
-__all__ = ["is_following", "is_fresh", "note", "note_sessions", "record_of", "remember", "stop", "vouches_for"]
+__all__ = ["clock", "is_following", "is_fresh", "note", "note_sessions", "record_of", "remember", "stop", "vouches_for"]
+
+logger = logging.getLogger(__name__)
 
 _lock = threading.Lock()
 _follower: Follower | None = None
@@ -100,7 +103,11 @@ def _follow() -> None:
             follower.stop()
         _next_start = clock() + _PAUSE
         _follower = Follower(settings, settings.near_cache)
-        _follower.start()
+        try:
+            _follower.start()
+        except RuntimeError as error:
+            # A limit of processes, perhaps. Each check asks Redis meanwhile.
+            logger.warning("The near cache has no thread: %s", error, extra={"event": "near_cache_stopped"})
 
 
 def stop(wait: float = 0.0) -> None:

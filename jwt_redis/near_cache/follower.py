@@ -23,7 +23,7 @@ from jwt_redis.exceptions import RevocationUnavailable
 from jwt_redis.near_cache.memory import CLOCK_DIFFERENCE, Memory
 from jwt_redis.records import Marker, SessionRecord
 from jwt_redis.recovery import trusted
-from jwt_redis.store import client, commands, markers
+from jwt_redis.store import client, commands, gate, markers
 from jwt_redis.store.commands import LogEntry, LogPage
 from jwt_redis.store.waker import Waker
 
@@ -76,11 +76,14 @@ class Follower:
         self._records: OrderedDict[str, SessionRecord] = OrderedDict()
         # The last entry that was heard, its number, and the store that it was in. None: all is to be read anew.
         self._position: tuple[str, int, str] | None = None
+        # How often trust had been established by then: another server may have other entries under the same numbers.
+        self._epoch = 0
         self._proven_at = float("-inf")
         # The same moment by time.monotonic(), from which the copy of the marker counts.
         self._marker_from = float("-inf")
         self._asked_at = 0.0
         self._was_busy = False
+        self._was_hinted = False
         self._stopping = threading.Event()
         self._waker: Waker | None = None
         self._is_polling = False
@@ -95,7 +98,7 @@ class Follower:
         """Nothing is believed any more; the thread ends, which is waited for for so many seconds."""
         self._stopping.set()
         self.believed_until = 0.0
-        if wait:
+        if wait and self._thread.ident is not None:
             self._thread.join(wait)
 
     def is_alive(self) -> bool:
@@ -142,11 +145,14 @@ class Follower:
             logger.exception("The near cache has stopped.", extra={"event": "near_cache_stopped"})
         finally:
             self.believed_until = 0.0
-            if self._waker is not None:
-                self._waker.close()
+            self._close_waker()
 
     def _look(self) -> None:
+        # Before anything is heard that it might drop.
+        self.memory.forget(clock())
+        epoch = gate.established()
         if self._position is None:
+            self._epoch = epoch
             self._read_all()
         else:
             self._read_on(self._position)
@@ -181,11 +187,15 @@ class Follower:
             if entry.number != number:
                 return self._resync("an entry is missing")
         is_all = len(page.entries) < PAGE
-        if marker.store_id != store_id or (is_all and marker.revocations > number):
-            return self._resync("the store is another one" if marker.store_id != store_id else "entries are missing")
+        if marker.store_id != store_id or self._epoch != gate.established():
+            return self._resync("the store or its server is another one")
+        if is_all and marker.revocations > number:
+            return self._resync("entries are missing")
         self._position = (page.entries[-1].id if page.entries else after, number, store_id)
-        self._was_busy = bool(page.entries)
-        self.memory.forget(self._asked_at)
+        if self._was_hinted and not page.entries:
+            # It waits at a server that knows more than the primary; and whoever is told so must not ask at once, again.
+            self._close_waker()
+        self._was_busy = bool(page.entries) or self._was_hinted
         if is_all:
             self._believe()
         return None
@@ -221,6 +231,10 @@ class Follower:
             complete_from = page.now
         elif complete_from == _FROM_BIRTH:
             complete_from = marker.born_ms / 1000
+        if self._epoch != gate.established():
+            return None  # the server has changed meanwhile: again
+        # Tokens are told by the clock of this side, should it be ahead.
+        complete_from += max(0.0, time.time() - page.now)
         number = max(last.number if last else 0, marker.revocations)
         self._position = (last.id if last else "0", number, marker.store_id)
         self.memory.is_complete_from(complete_from)
@@ -264,6 +278,7 @@ class Follower:
     def _waits_for_news(self) -> bool:
         """Wait until there is something new, if this is one of the processes that do. It need not be right: it is
         the next question that counts."""
+        self._was_hinted = False
         if client.is_cluster() or not self._settings.max_waiting:
             return False
         if self._is_polling and clock() < self._next_count:
@@ -276,17 +291,19 @@ class Follower:
                 self._choose(self._waker.waiting())
             if self._is_polling:
                 # A connection less, until the next count.
-                self._waker.close()
-                self._waker = None
+                self._close_waker()
                 return False
-            self._waker.wait((self._position or ("0",))[0])
+            self._was_hinted = self._waker.wait((self._position or ("0",))[0])
         except redis.RedisError as error:
             logger.debug("Nothing wakes the near cache: %s", error)
-            if self._waker is not None:
-                self._waker.close()
-            self._waker = None
+            self._close_waker()
             return False
         return True
+
+    def _close_waker(self) -> None:
+        if self._waker is not None:
+            self._waker.close()
+        self._waker = None
 
     def _choose(self, waiting: int) -> None:
         """By lot, so that not all of too many change at once."""

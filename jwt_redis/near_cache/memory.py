@@ -82,9 +82,10 @@ class Memory:
     def forget(self, now: float) -> None:
         """Drop what is older than the horizon: to be called now and then, by one thread."""
         parts = self._parts
-        length = self._horizon / _PARTS
-        if now - parts[0].since >= length:
-            kept = tuple(part for part in parts if now - part.since < self._horizon + length)
+        if now - parts[0].since >= self._horizon / _PARTS:
+            # Its age counts from when the next one began: until then it was added to, however long that was.
+            ended = (now, *(part.since for part in parts))
+            kept = (part for part, end in zip(parts, ended, strict=False) if now - end < self._horizon)
             self._parts = (_Part(now), *kept)
 
     def is_silent_on(self, claims: Claims) -> bool:

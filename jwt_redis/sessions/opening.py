@@ -13,7 +13,7 @@ from rest_framework_simplejwt.exceptions import TokenError
 from rest_framework_simplejwt.tokens import RefreshToken, Token
 from rest_framework_simplejwt.utils import datetime_to_epoch
 
-from jwt_redis import signals
+from jwt_redis import near_cache, signals
 from jwt_redis.conf import simplejwt_setting
 from jwt_redis.decoding import claims_of
 from jwt_redis.devices import Device, device_of, signing_in_device
@@ -52,6 +52,7 @@ def _register(token: Any, device: Device | None) -> Operation[None]:
     end_claim = token.session_end_claim
     lifetime = int(token.payload[end_claim]) - datetime_to_epoch(token.current_time)
     device = signing_in_device() if device is None else device
+    asked_at = near_cache.clock()
 
     def finish(opened: Opened) -> Done[None] | Operation[None]:
         # No token outlives its session.
@@ -61,7 +62,7 @@ def _register(token: Any, device: Device | None) -> Operation[None]:
         began = token.payload.get(AUTH_TIME_CLAIM, opened.session.opened_ms // 1000)
         token.payload[AUTH_TIME_CLAIM] = min(began, opened.session.opened_ms // 1000)
         token.registered = True
-        token.seen_alive()
+        token.seen_alive(asked_at)
         started = Event(
             signals.session_started, {"user": claims.user, "sid": claims.sid}, "session_started", logging.INFO
         )

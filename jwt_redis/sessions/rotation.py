@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from rest_framework_simplejwt.tokens import Token
 
-from jwt_redis import signals
+from jwt_redis import near_cache, signals
 from jwt_redis.decoding import claims_of
 from jwt_redis.devices import Device
 from jwt_redis.exceptions import RevokedToken
@@ -37,9 +37,12 @@ def _rotate(token: Token, user: Any, device: Device, rotating: bool) -> Operatio
     # Its own, not the setting's: who was promised a year keeps it.
     lifetime = int(token.payload[end_claim]) - claims.iat
     facts = {"user": claims.user, "sid": sid}
+    asked_at = near_cache.clock()
 
     def finish(rotation: Rotation) -> Done[SessionRecord] | Operation[SessionRecord]:
         if rotation.outcome in ("rotated", "touched", "grace") and isinstance(rotation.session, SessionRecord):
+            if hasattr(token, "seen_alive"):
+                token.seen_alive(asked_at)
             event = Event(signals.session_refreshed, {**facts, "outcome": rotation.outcome}, "session_refreshed")
             return Done(rotation.session, (event,))
         events: tuple[Event, ...] = ()

@@ -96,9 +96,11 @@ setting_changed.connect(reset, dispatch_uid="jwt_redis.store.client.reset")
 
 
 def _after_fork() -> None:
-    """Another thread of the parent may have held these. The pools see to themselves."""
-    global _lock
+    """Another thread of the parent may have held these, and a pool has a lock too."""
+    global _lock, _client, _line
     _lock = threading.Lock()
+    # Not closed: the connections are the parent's.
+    _client = _line = None
     _breakers.clear()
     _aclients.clear()
 

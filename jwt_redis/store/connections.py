@@ -107,7 +107,9 @@ class Line:
         """Run one command. An error reply is raised; after any other error the connection is closed."""
         if self._pid != os.getpid():
             # A forked child, also where Python was not told of the fork. The connections are the parent's.
-            self._pid, self._idle = os.getpid(), deque()
+            # The list first: whoever finds the new id finds no connection of the parent's.
+            self._idle = deque()
+            self._pid = os.getpid()
         idle = self._idle
         try:
             connection = idle.pop()

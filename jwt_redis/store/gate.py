@@ -8,6 +8,8 @@ journal to it, and tells :func:`trust`.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +24,7 @@ __all__ = [
     "admitted",
     "agate",
     "ask_server",
+    "established",
     "gate",
     "gate_in_cluster",
     "is_waiting",
@@ -38,6 +41,7 @@ _trusted: frozenset[str] = frozenset()
 _waiting = False
 # How many connections have passed: what was known before the newest is to be asked for again.
 _admitted = 0
+_established = 0
 
 
 class UntrustedStore(redis.RedisError):
@@ -64,9 +68,15 @@ def _read(text: str) -> Server:
 
 def trust(identities: frozenset[str]) -> None:
     """These are the servers that may be asked."""
-    global _trusted, _waiting
+    global _trusted, _waiting, _established
+    _established += 1
     _trusted = identities
     _waiting = False
+
+
+def established() -> int:
+    """How often trust was established: what was known of another server may not hold of this one."""
+    return _established
 
 
 def admitted() -> int:
@@ -117,13 +127,25 @@ def refuse_unfit(server: Server) -> None:
 
 def gate(connection: Any) -> None:
     """For ``redis_connect_func``: each new connection of the sync client passes here."""
-    connection.on_connect()
-    gate_in_cluster(connection)
+    with _closed_unless_passed(connection):
+        connection.on_connect()
+        gate_in_cluster(connection)
 
 
 def gate_in_cluster(connection: Any) -> None:
     """The same where the client itself has greeted the server already."""
-    _admit(ask_server(connection))
+    with _closed_unless_passed(connection):
+        _admit(ask_server(connection))
+
+
+@contextmanager
+def _closed_unless_passed(connection: Any) -> Iterator[None]:
+    """Whatever is raised, a time limit by a signal for instance: the clients close it for errors of Redis only."""
+    try:
+        yield
+    except BaseException:
+        connection.disconnect()
+        raise
 
 
 def ask_server(connection: Any) -> Server:
@@ -135,7 +157,11 @@ def ask_server(connection: Any) -> Server:
 
 async def agate(connection: Any) -> None:
     """:func:`gate` for ``redis.asyncio``."""
-    await connection.on_connect()
-    for section in _SECTIONS:
-        await connection.send_command("INFO", section)
-    _admit(_read("\n".join([_text(await connection.read_response()) for _ in _SECTIONS])))
+    try:
+        await connection.on_connect()
+        for section in _SECTIONS:
+            await connection.send_command("INFO", section)
+        _admit(_read("\n".join([_text(await connection.read_response()) for _ in _SECTIONS])))
+    except BaseException:
+        await connection.disconnect(nowait=True)
+        raise

@@ -26,10 +26,12 @@ class Waker:
         pool = self._server.connection_pool
         pool.connection_kwargs["socket_timeout"] = seconds + _REPLY
 
-    def wait(self, after: str) -> None:
-        """Until the log has an entry behind ``after``, or the time is over (XREAD BLOCK)."""
+    def wait(self, after: str) -> bool:
+        """Until the log has an entry behind ``after`` (true), or the time is over (XREAD BLOCK)."""
         key = keys.log_key()
-        self._server.execute_command("XREAD", "COUNT", 1, "BLOCK", self._milliseconds, "STREAMS", key, after)
+        return bool(
+            self._server.execute_command("XREAD", "COUNT", 1, "BLOCK", self._milliseconds, "STREAMS", key, after)
+        )
 
     def waiting(self) -> int:
         """How many clients of the server are waiting for something (INFO clients)."""

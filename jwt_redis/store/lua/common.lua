@@ -181,7 +181,8 @@ end
 -- Tokens whose session is not in the store are judged by the user's not-before, which only moves forward.
 local function refuse_without_record(moment_ms, why)
   if moment_ms <= (not_before_ms or 0) then
-    if not LOG then revoked('user', '', NOW + NOT_BEFORE_LIFE, why) end
+    -- Told all the same: by then a clock may have been set back, or, in Cluster, the first time was not heard.
+    revoked('user', '', NOW + NOT_BEFORE_LIFE, why)
     return
   end
   not_before_ms = moment_ms

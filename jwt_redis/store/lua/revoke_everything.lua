@@ -9,8 +9,9 @@ local function int(number) return string.format('%.0f', number) end
 local before = now_ms
 if ARGV[3] ~= '' then before = math.min(tonumber(ARGV[3]), now_ms) end
 local known = tonumber(redis.call('HGET', KEYS[2], 'not_before') or 0) or 0
-if before > known then
-  redis.call('HSET', KEYS[2], 'not_before', int(before))
+if before > known then redis.call('HSET', KEYS[2], 'not_before', int(before)) end
+-- Also where the moment does not move, as a clock was set back: near caches know of moments by the log alone.
+if before > known or ARGV[3] == '' then
   local number = redis.call('HINCRBY', KEYS[2], 'revocations', 1)
   redis.call('XADD', KEYS[1], 'MINID', '~', int(now_ms - tonumber(ARGV[2]) * 1000), '*', 'number', number,
     'kind', 'all', 'user', '', 'id', '', 'until', int(before), 'reason', ARGV[4])
