@@ -37,13 +37,13 @@ class Inputs:
     max_waiting: float = 200
     from_memory: float = 0.98  # of the checks; suite near_propagation
     # What a command costs Redis; suite near_followers.
-    check_us: float = 9.2
-    signin_us: float = 36
-    refresh_us: float = 44
-    revocation_us: float = 42
+    check_us: float = 10
+    signin_us: float = 48
+    refresh_us: float = 71
+    revocation_us: float = 65
     look_us: float = 25
     waited_us: float = 25  # XREAD BLOCK: to begin to wait, and to be woken
-    entry_us: float = 6.9  # that a look brings
+    entry_us: float = 1.1  # that a look brings
     # What a beginning costs; suite near_memory.
     entry_begun_us: float = 1.2  # of Redis, an entry
     entry_process_us: float = 6.5  # of the process that begins, an entry
