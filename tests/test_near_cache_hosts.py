@@ -190,8 +190,6 @@ HOSTS = {
 @pytest.mark.slow
 @pytest.mark.parametrize("name", HOSTS)
 def test_a_server_with_two_workers(name: str, site: Site) -> None:
-    if name == "gevent" and find_spec("gevent") is None:
-        pytest.skip("gevent is not installed")
     command, path = HOSTS[name]
     with running(site, command) as host:
         pids = workers_that_remember(host, site, path, 2)
@@ -227,7 +225,7 @@ def test_runserver_reloads(site: Site, tmp_path: Path) -> None:
 def test_uwsgi_without_threads(site: Site) -> None:
     """No thread of Python's runs between two requests: whether it follows or not, its verdicts are right."""
     if find_spec("pyuwsgi") is None:
-        pytest.skip("pyuwsgi is not installed")
+        pytest.skip("There is no wheel of uWSGI for this system: pyuwsgi is in the group `test` on Linux only.")
     options = ["--master", "--processes", "2", "--need-app", "--die-on-term", "--disable-logging"]
     application = ["--module", "django.core.wsgi:get_wsgi_application()", "--pythonpath", str(ROOT)]
 
@@ -250,8 +248,6 @@ def test_uwsgi_without_threads(site: Site) -> None:
 @pytest.mark.slow
 def test_a_celery_worker(site: Site) -> None:
     """Prefork: tasks run in children of a process that has started everything else."""
-    if find_spec("celery") is None:
-        pytest.skip("celery is not installed")
     arguments = ["worker", "--pool", "prefork", "--concurrency", "2", "--loglevel", "warning"]
     command = ["-m", "celery", "--app", "tests.oracle.tasks", *arguments, "--without-gossip", "--without-mingle"]
     broker = site.server.url.replace("/0", "/1")
