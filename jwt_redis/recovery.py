@@ -138,6 +138,9 @@ def _try_until_applied() -> None:
             trusted(sweep)
         except (RevocationUnavailable, DatabaseError, ImproperlyConfigured) as error:
             logger.debug("Revocations stay pending: %s", error)
+        except Exception:
+            # Nobody else may be there to bring the rows: whatever it was, they are tried again.
+            logger.exception("Revocations stay pending.", extra={"event": "sweep_failed"})
         finally:
             # This thread's own, which nobody else closes.
             connections.close_all()

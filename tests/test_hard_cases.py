@@ -217,6 +217,25 @@ def test_a_change_that_met_a_store_under_repair_takes_effect_without_anybody_ask
     wait_for(lambda: not Revocation.objects.filter(applied_at=None).exists(), "the mark in the journal")
 
 
+def test_whoever_brings_what_is_pending_survives_any_error(
+    own: RedisServer, alice: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pair, sweep, failed = Pair(alice), recovery.sweep, []
+
+    def stumble(**kwargs: Any) -> int:
+        if not failed:
+            failed.append(True)
+            raise TypeError("of a client library, amid a change of the settings")
+        return sweep(**kwargs)
+
+    monkeypatch.setattr(recovery, "sweep", stumble)
+    journal.begin([journal.Entry.of_session(str(alice.pk), pair.sid, "logout")])
+    recovery.note_failure(has_left_rows=True)
+    with own.client() as outside:
+        wait_for(lambda: is_ended_in(outside, alice, pair), "the end of the session", 10)
+    assert failed
+
+
 def test_who_signs_out_again_while_the_store_is_mended_has_signed_out(
     own: RedisServer, alice: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

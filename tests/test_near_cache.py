@@ -388,12 +388,32 @@ def paused(follower: Any) -> Iterator[None]:
         gate.set()
 
 
-def test_a_store_that_was_emptied_vouches_for_nobody(near: str, alice: Any, store: redis.Redis) -> None:
+def test_a_store_that_was_emptied_vouches_for_nobody_from_before(
+    near_whitelist: None, alice: Any, store: redis.Redis
+) -> None:
     token = access_of(alice)
     assert is_from_memory(token)
     store.flushall()
     wait_for(lambda: sessions.check(token).reason is not None, "the token is refused", LEASE / 3)
     assert sessions.check(token).reason in ("store_lost", "no_session")
+
+
+def test_under_the_blacklist_an_emptied_store_gets_the_journal_before_it_vouches(
+    alice: Any, bob: Any, store: redis.Redis
+) -> None:
+    with near_cache_of("blacklist", lease=LEASE, poll=0.05):
+        # Older than the second that the tokens are of: they are judged by what the journal says.
+        sessions.list_sessions(1)
+        time.sleep(1.1)
+        follow(store)
+        gone, kept = access_of(alice), access_of(bob)
+        sessions.end_session(alice, gone["sid"])
+        first = store.hget(MARKER, "store_id")
+        store.flushall()
+        wait_for(lambda: store.hget(MARKER, "store_id") not in (None, first), "the store is another one", LEASE / 3)
+        # Redis is asked about it: the new log does not say what was before.
+        assert sessions.check(kept).allowed
+        assert sessions.check(gone).reason == "session_ended"
 
 
 def test_many_entries_are_read_in_pages(
