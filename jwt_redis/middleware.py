@@ -42,6 +42,8 @@ class JWTAuthenticationMiddleware:
         self._is_async = iscoroutinefunction(get_response)
         if self._is_async:
             markcoroutinefunction(self)
+            # Django would call one that is not async in a thread, for each request.
+            self.process_view = self._aprocess_view  # type: ignore[method-assign]
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase | Awaitable[HttpResponseBase]:
         if self._is_async:
@@ -71,7 +73,14 @@ class JWTAuthenticationMiddleware:
         request.__class__ = _with_lazy_user(request.__class__)
         request._jwt_authenticator = self.authentication_class()
 
-    def process_view(self, request: Any, view: Any, args: Any, kwargs: Any) -> None:
+    async def _aprocess_view(self, request: Any, view: Any, args: Any, kwargs: Any) -> None:
+        self._note_policy(request, view)
+
+    def process_view(self, request: Any, view: Any, args: Any, kwargs: Any) -> Any:
+        """Django's hook, before the view is called."""
+        self._note_policy(request, view)
+
+    def _note_policy(self, request: Any, view: Any) -> None:
         """A view may have a failure policy of its own, by the attribute ``on_redis_failure``."""
         authenticator = getattr(request, "_jwt_authenticator", None)
         policy = getattr(view, "on_redis_failure", getattr(getattr(view, "cls", None), "on_redis_failure", None))
