@@ -166,6 +166,10 @@ class _SessionToken(_Checked):
         """End the session; all of its tokens die with it. True when it was alive."""
         return sessions.revoke_token(self)
 
+    async def ablacklist(self) -> Any:
+        """:meth:`blacklist` over ``redis.asyncio``."""
+        return await sessions.arevoke_token(self)
+
     def outstand(self) -> None:
         """Nothing: the session is the list of outstanding tokens."""
 
@@ -175,7 +179,14 @@ class _SessionToken(_Checked):
         :raises RevokedToken: with the reason, when the token is refused.
         """
         asked_at = clock()
-        verdict = sessions.check(self)
+        self._judged(sessions.check(self), asked_at)
+
+    async def acheck_blacklist(self) -> None:
+        """:meth:`check_blacklist` over ``redis.asyncio``."""
+        asked_at = clock()
+        self._judged(await sessions.acheck(self), asked_at)
+
+    def _judged(self, verdict: Verdict, asked_at: float) -> None:
         if verdict.reason is not None:
             raise RevokedToken(verdict.reason)
         if verdict.checked:

@@ -1,4 +1,4 @@
-"""A real HTTP server for tests: gunicorn with several worker processes on a loopback port, ended with the test run."""
+"""A real HTTP server for tests: gunicorn or uvicorn with worker processes on a loopback port, ended with the test run."""
 
 from __future__ import annotations
 
@@ -27,12 +27,13 @@ def http_server(
     settings: str = "tests.settings",
     prepared: Path | None = None,
     more: Sequence[str] = (),
+    asgi: bool = False,
     **environment: str,
 ) -> Iterator[str]:
     """Serve the test project with a database file in ``folder``, and the run's Redis. Yields the base URL.
 
     ``prepared``: a database file to copy there, in place of making one; one that is there already is used.
-    ``more``: arguments for gunicorn.
+    ``more``: arguments for the server. ``asgi``: uvicorn in place of gunicorn.
     """
     database = folder / "db.sqlite3"
     env = {
@@ -49,11 +50,16 @@ def http_server(
     elif not database.exists():
         shutil.copy(prepared, database)
     port = free_port()
-    arguments = ["-b", f"127.0.0.1:{port}", "-w", str(workers), "--threads", str(threads), "-k", "gthread", *more]
-    log = folder / "gunicorn.log"
+    if asgi:
+        application = ["uvicorn", "django.core.asgi:get_asgi_application", "--factory", "--lifespan", "off"]
+        arguments = [*application, "--port", str(port), "--workers", str(workers), "--log-level", "warning", *more]
+    else:
+        application = ["gunicorn", "django.core.wsgi:get_wsgi_application()", "-b", f"127.0.0.1:{port}"]
+        arguments = [*application, "-w", str(workers), "--threads", str(threads), "-k", "gthread", *more]
+    log = folder / "server.log"
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [*python, "-m", "gunicorn", "django.core.wsgi:get_wsgi_application()", *arguments],
+            [*python, "-m", *arguments],
             cwd=ROOT,
             env=env,
             stdout=output,

@@ -22,7 +22,7 @@ from jwt_redis.exceptions import NotReplicated, RevocationUnavailable
 from jwt_redis.store import gate, markers
 from jwt_redis.store.breaker import Breaker
 from jwt_redis.store.commands import Command, append_log, read_field
-from jwt_redis.store.connections import Line, aconnect, connect
+from jwt_redis.store.connections import TURN_TIMEOUT, Line, aconnect, connect, connection_limit
 
 __all__ = [
     "Link",
@@ -53,6 +53,8 @@ _client: redis.Redis | None = None
 _line: Line | None = None
 # A client of redis.asyncio belongs to the event loop that it was first used in.
 _aclients: dict[asyncio.AbstractEventLoop, redis.asyncio.Redis] = {}
+# Beside each: as many turns as its pool has connections.
+_aturns: dict[asyncio.AbstractEventLoop, asyncio.Semaphore] = {}
 
 
 def client() -> redis.Redis:
@@ -74,8 +76,10 @@ def aclient() -> redis.asyncio.Redis:
     if found is None:
         with _lock:
             for closed in [known for known in _aclients if known.is_closed()]:
-                del _aclients[closed]
-            found = _aclients[loop] = aconnect()
+                del _aclients[closed], _aturns[closed]
+            found = aconnect()
+            _aturns[loop] = asyncio.Semaphore(connection_limit(found))
+            _aclients[loop] = found
     return found
 
 
@@ -89,6 +93,7 @@ def reset(**kwargs: Any) -> None:
             _close(_client)
         _client = _line = None
         _aclients.clear()
+        _aturns.clear()
         _breakers.clear()
 
 
@@ -103,6 +108,7 @@ def _after_fork() -> None:
     _client = _line = None
     _breakers.clear()
     _aclients.clear()
+    _aturns.clear()
 
 
 os.register_at_fork(after_in_child=_after_fork)
@@ -256,7 +262,7 @@ def _breaker_of(server: Any = None, command: Command[Any] | None = None) -> Brea
         except _FAILURES:
             name = ""  # a topology that is not known yet
     found = _breakers.get(name)
-    return found if found is not None else _breakers.setdefault(name, Breaker())
+    return found if found is not None else _breakers.setdefault(name, Breaker(name))
 
 
 def is_cluster() -> bool:
@@ -497,6 +503,30 @@ async def aexecute(first: Command[T], second: Command[U], /) -> tuple[T, U]: ...
 async def aexecute(*many: Command[Any]) -> Any: ...
 async def aexecute(*many: Command[Any]) -> Any:
     """:func:`execute` over ``redis.asyncio``."""
+    turns = await _turn()
+    try:
+        return await _aexecute(*many)
+    finally:
+        turns.release()
+
+
+async def _turn() -> asyncio.Semaphore:
+    """Wait while there are as many commands under way as there may be connections: a pool that is used up refuses."""
+    aclient()
+    turns = _aturns[asyncio.get_running_loop()]
+    if not turns.locked():
+        # Without a timer, which would cost more than all the rest.
+        await turns.acquire()
+        return turns
+    try:
+        async with asyncio.timeout(TURN_TIMEOUT):
+            await turns.acquire()
+    except TimeoutError as error:
+        raise _unavailable(redis.exceptions.MaxConnectionsError("no connection came free"), _breaker_of()) from error
+    return turns
+
+
+async def _aexecute(*many: Command[Any]) -> Any:
     breaker = _breaker_of()
     unlogged: Unlogged = []
     for attempt in (0, 1):

@@ -25,11 +25,17 @@ from redis.retry import Retry
 from jwt_redis.conf import config
 from jwt_redis.store import gate
 
-__all__ = ["Line", "aconnect", "connect", "server_location"]
+__all__ = ["TURN_TIMEOUT", "Line", "aconnect", "connect", "connection_limit", "server_location"]
 
 # Seconds. Together they are the longest that a request waits for a server that does not answer.
 CONNECT_TIMEOUT = 0.25
 REPLY_TIMEOUT = 0.25
+# Seconds for which an async request waits for others to be done with a connection. A dead server does not take as long:
+# the first ones to find that out open the breaker for all.
+TURN_TIMEOUT = 2.0
+# To each node, of a client that does not say how many; redis-py's own number.
+_CONNECTIONS = 100
+_NO_LIMIT = 2**31
 
 
 def server_location(alias: str | None = None) -> tuple[str, dict[str, Any]]:
@@ -76,6 +82,10 @@ def connect(*, gated: bool = True) -> redis.Redis:
     pool = connections.get_connection_pool(connections.make_connection_params(url))
     if gated:
         pool.connection_kwargs["redis_connect_func"] = gate.gate
+    is_limited = "max_connections" in options["CONNECTION_POOL_KWARGS"] or "max_connections=" in url
+    if not is_limited and not isinstance(pool, redis.BlockingConnectionPool):
+        # redis-py's is 100, after which it refuses: a worker with more threads or greenlets than that has need of more.
+        pool.max_connections = _NO_LIMIT
     return redis.Redis(connection_pool=pool, **options.get("REDIS_CLIENT_KWARGS", {}))
 
 
@@ -142,6 +152,12 @@ class Line:
         with contextlib.suppress(IndexError):
             while True:
                 self._pool.release(self._idle.pop())
+
+
+def connection_limit(made: redis.asyncio.Redis) -> int:
+    """How many connections a client of ``redis.asyncio`` may have; of a cluster, to each node."""
+    pool = getattr(made, "connection_pool", None)
+    return int(getattr(pool, "max_connections", _CONNECTIONS))
 
 
 def _guard(made: Any) -> None:
