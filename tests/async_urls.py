@@ -7,8 +7,9 @@ from typing import Any
 
 from django.http import HttpRequest, JsonResponse
 from django.urls import path
+from rest_framework.exceptions import APIException
 
-from jwt_redis.authentication import JWTStatelessUserAuthentication
+from jwt_redis.authentication import JWTAuthentication, JWTStatelessUserAuthentication
 from jwt_redis.middleware import JWTAuthenticationMiddleware
 
 
@@ -23,8 +24,19 @@ async def whoami(request: Any) -> JsonResponse:
     return JsonResponse({"user": user.pk, "sid": request.auth["sid"], "thread": threading.current_thread().name})
 
 
+async def whoami_row(request: Any) -> JsonResponse:
+    authenticator = JWTAuthentication()
+    try:
+        raw = authenticator.get_raw_token(authenticator.get_header(request))
+        token = await authenticator.aget_validated_token(raw)
+        user = await authenticator.aget_user(token)
+    except APIException as error:
+        return JsonResponse({"error": error.detail}, status=error.status_code)
+    return JsonResponse({"user": user.pk, "sid": token["sid"]})
+
+
 async def untouched(request: HttpRequest) -> JsonResponse:
     return JsonResponse({})
 
 
-urlpatterns = [path("whoami/", whoami), path("untouched/", untouched)]
+urlpatterns = [path("whoami/", whoami), path("whoami-row/", whoami_row), path("untouched/", untouched)]

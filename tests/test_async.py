@@ -142,7 +142,7 @@ def test_each_loop_has_a_client_and_a_closed_one_keeps_none(store: redis.Redis) 
     for _ in range(20):
         # As a sync view does: a loop for each call.
         assert async_to_sync(sessions.acheck)(access).allowed
-    assert len(client._aclients) == len(client._aturns) <= 2
+    assert len(client._loops) <= 2
     gc.collect()
     wait_for(lambda: _client_count(store) <= before, "connections of closed loops are closed", 5)
 
@@ -166,7 +166,7 @@ def test_nobody_waits_for_a_turn_for_ever(monkeypatch: pytest.MonkeyPatch) -> No
 
     async def ask(access: Any) -> None:
         await sessions.acheck(access)
-        turns = client._aturns[asyncio.get_running_loop()]
+        turns = client._loops[asyncio.get_running_loop()].turns
         while not turns.locked():
             await turns.acquire()
         with pytest.raises(RevocationUnavailable):
@@ -288,8 +288,11 @@ async def test_nobody_gets_the_verdict_of_another(strategy: str, link: Link) -> 
                 cancelled += outcome is not None
         assert right > 500 and cancelled > 100
         # And none is lost to the pool.
-        pool: Any = client.aclient().connection_pool
-        assert not pool._in_use_connections
+        mine = client._loops[asyncio.get_running_loop()]
+        assert mine.line is not None
+        await mine.line.dissolve()
+        pool: Any = mine.client.connection_pool
+        assert not pool._in_use_connections and len(pool._available_connections) <= pool.max_connections
 
 
 # No thread ---------------------------------------------------------------------------------------------------------

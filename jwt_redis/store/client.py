@@ -8,6 +8,7 @@ import logging
 import os
 import threading
 from collections.abc import Callable, Generator, Iterator
+from dataclasses import dataclass
 from typing import Any, TypeVar, cast, overload
 
 import redis
@@ -22,7 +23,7 @@ from jwt_redis.exceptions import NotReplicated, RevocationUnavailable
 from jwt_redis.store import gate, markers
 from jwt_redis.store.breaker import Breaker
 from jwt_redis.store.commands import Command, append_log, read_field
-from jwt_redis.store.connections import TURN_TIMEOUT, Line, aconnect, connect, connection_limit
+from jwt_redis.store.connections import TURN_TIMEOUT, AsyncLine, Line, aconnect, connect, connection_limit
 
 __all__ = [
     "Link",
@@ -45,6 +46,21 @@ U = TypeVar("U")
 
 _FAILURES = (redis.RedisError, redis.exceptions.RedisClusterException, OSError)
 
+
+@dataclass(frozen=True, slots=True)
+class _OfLoop:
+    """An event loop's client, what commands that go alone take beside it, and as many turns as it has connections."""
+
+    client: redis.asyncio.Redis
+    line: AsyncLine | None
+    turns: asyncio.Semaphore
+
+    @classmethod
+    def new(cls) -> _OfLoop:
+        made = aconnect()
+        return cls(made, AsyncLine.of(made), asyncio.Semaphore(connection_limit(made)))
+
+
 _lock = threading.Lock()
 # One for each node of a cluster: others go on when one is dead. Without a cluster there is but one.
 _breakers: dict[str, Breaker] = {}
@@ -52,9 +68,7 @@ _client: redis.Redis | None = None
 # Beside it, for commands that go alone.
 _line: Line | None = None
 # A client of redis.asyncio belongs to the event loop that it was first used in.
-_aclients: dict[asyncio.AbstractEventLoop, redis.asyncio.Redis] = {}
-# Beside each: as many turns as its pool has connections.
-_aturns: dict[asyncio.AbstractEventLoop, asyncio.Semaphore] = {}
+_loops: dict[asyncio.AbstractEventLoop, _OfLoop] = {}
 
 
 def client() -> redis.Redis:
@@ -71,15 +85,17 @@ def client() -> redis.Redis:
 
 def aclient() -> redis.asyncio.Redis:
     """The client of the running event loop, on the primary."""
+    return _of_loop().client
+
+
+def _of_loop() -> _OfLoop:
     loop = asyncio.get_running_loop()
-    found = _aclients.get(loop)
+    found = _loops.get(loop)
     if found is None:
         with _lock:
-            for closed in [known for known in _aclients if known.is_closed()]:
-                del _aclients[closed], _aturns[closed]
-            found = aconnect()
-            _aturns[loop] = asyncio.Semaphore(connection_limit(found))
-            _aclients[loop] = found
+            for closed in [known for known in _loops if known.is_closed()]:
+                del _loops[closed]
+            found = _loops[loop] = _OfLoop.new()
     return found
 
 
@@ -92,8 +108,7 @@ def reset(**kwargs: Any) -> None:
         if _client is not None:
             _close(_client)
         _client = _line = None
-        _aclients.clear()
-        _aturns.clear()
+        _loops.clear()
         _breakers.clear()
 
 
@@ -107,8 +122,7 @@ def _after_fork() -> None:
     # Not closed: the connections are the parent's.
     _client = _line = None
     _breakers.clear()
-    _aclients.clear()
-    _aturns.clear()
+    _loops.clear()
 
 
 os.register_at_fork(after_in_child=_after_fork)
@@ -503,35 +517,57 @@ async def aexecute(first: Command[T], second: Command[U], /) -> tuple[T, U]: ...
 async def aexecute(*many: Command[Any]) -> Any: ...
 async def aexecute(*many: Command[Any]) -> Any:
     """:func:`execute` over ``redis.asyncio``."""
-    turns = await _turn()
+    mine = _of_loop()
+    turns, line = mine.turns, mine.line
+    # Nobody waits for a timer where nobody has to wait.
+    await (_turn(turns) if turns.locked() else turns.acquire())
     try:
-        return await _aexecute(*many)
+        first_attempt = 0
+        if line is not None:
+            if len(many) == 1 and many[0].script is None:
+                try:
+                    return await _aask(line, many[0])
+                except _Stale:
+                    first_attempt = 1
+            else:
+                await line.lend()
+        return await _aexecute(mine.client, many, first_attempt)
     finally:
         turns.release()
 
 
-async def _turn() -> asyncio.Semaphore:
+async def _turn(turns: asyncio.Semaphore) -> None:
     """Wait while there are as many commands under way as there may be connections: a pool that is used up refuses."""
-    aclient()
-    turns = _aturns[asyncio.get_running_loop()]
-    if not turns.locked():
-        # Without a timer, which would cost more than all the rest.
-        await turns.acquire()
-        return turns
     try:
         async with asyncio.timeout(TURN_TIMEOUT):
             await turns.acquire()
     except TimeoutError as error:
         raise _unavailable(redis.exceptions.MaxConnectionsError("no connection came free"), _breaker_of()) from error
-    return turns
 
 
-async def _aexecute(*many: Command[Any]) -> Any:
+async def _aask(line: AsyncLine, command: Command[T]) -> T:
+    """:func:`_ask` over ``redis.asyncio``."""
+    breaker = _breaker_of()
+    _admit(breaker, command)
+    try:
+        try:
+            reply = await line.ask(command.args)
+        except redis.ResponseError as error:
+            reply = error
+        result = _read_reply(command, reply)
+    except _FAILURES as error:
+        _judge_failure(error, breaker, 0)
+        await line.dissolve()
+        raise _Stale from error
+    breaker.succeeded()
+    return result
+
+
+async def _aexecute(server: redis.asyncio.Redis, many: tuple[Command[Any], ...], first_attempt: int) -> Any:
     breaker = _breaker_of()
     unlogged: Unlogged = []
-    for attempt in (0, 1):
+    for attempt in range(first_attempt, 2):
         try:
-            server = aclient()
             breaker = _breaker_of(server, many[0])
             if attempt == 0:
                 _admit(breaker, many[0])

@@ -25,7 +25,7 @@ from redis.retry import Retry
 from jwt_redis.conf import config
 from jwt_redis.store import gate
 
-__all__ = ["TURN_TIMEOUT", "Line", "aconnect", "connect", "connection_limit", "server_location"]
+__all__ = ["TURN_TIMEOUT", "AsyncLine", "Line", "aconnect", "connect", "connection_limit", "server_location"]
 
 # Seconds. Together they are the longest that a request waits for a server that does not answer.
 CONNECT_TIMEOUT = 0.25
@@ -152,6 +152,57 @@ class Line:
         with contextlib.suppress(IndexError):
             while True:
                 self._pool.release(self._idle.pop())
+
+
+class AsyncLine:
+    """:class:`Line` for the connections of one event loop."""
+
+    def __init__(self, pool: Any) -> None:
+        self._pool = pool
+        self._idle: deque[Any] = deque()
+
+    @classmethod
+    def of(cls, server: redis.asyncio.Redis) -> AsyncLine | None:
+        """For a client of :func:`aconnect`; None as for :meth:`Line.of`."""
+        pool: Any = getattr(server, "connection_pool", None)
+        is_ours = config().client_factory is None
+        return cls(pool) if is_ours and type(pool) is redis.asyncio.ConnectionPool else None
+
+    async def ask(self, args: tuple[Any, ...]) -> Any:
+        """Run one command. An error reply is raised; after any other error, or cancelled, the connection is closed."""
+        idle = self._idle
+        connection = idle.pop() if idle else await self._pool.get_connection()
+        try:
+            await connection.send_command(*args)
+            reply = await connection.read_response()
+        except redis.ResponseError:
+            idle.append(connection)
+            raise
+        except BaseException:
+            await self._close(connection)
+            raise
+        if connection.should_reconnect():
+            await self._close(connection)
+        else:
+            idle.append(connection)
+        return reply
+
+    async def _close(self, connection: Any) -> None:
+        # Kept, as giving it back may have to wait, and may be cancelled: whoever uses it next connects anew.
+        try:
+            await connection.disconnect(nowait=True)
+        finally:
+            self._idle.append(connection)
+
+    async def lend(self) -> None:
+        """Give the pool one connection back that nobody uses, so that it makes no other beside it."""
+        if self._idle:
+            await self._pool.release(self._idle.pop())
+
+    async def dissolve(self) -> None:
+        """Give back all that nobody uses. The pool looks whether they still work before it uses them."""
+        while self._idle:
+            await self._pool.release(self._idle.pop())
 
 
 def connection_limit(made: redis.asyncio.Redis) -> int:
