@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from django.apps import AppConfig
+from django.apps import AppConfig, apps
 from django.utils.translation import gettext_lazy as _
 
 
@@ -20,3 +20,10 @@ class JWTRedisConfig(AppConfig):
         checks.register()
         receivers.connect()
         last_login.connect()
+        if apps.is_installed("drf_spectacular"):
+            # It registers itself.
+            from jwt_redis.contrib import spectacular  # noqa: F401
+        if apps.is_installed("dj_rest_auth"):
+            from jwt_redis.contrib.dj_rest_auth import checks as checks_of_dj_rest_auth
+
+            checks_of_dj_rest_auth.register()

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import logging
 from functools import cache
 from typing import Any, cast
 
+from asgiref.sync import sync_to_async
 from django.contrib.auth import get_user_model
 from django.core.exceptions import ObjectDoesNotExist, ValidationError
 from django.utils.functional import cached_property
 from django.utils.translation import gettext as _
+from rest_framework import exceptions
 from rest_framework_simplejwt import authentication as stock
 from rest_framework_simplejwt.exceptions import AuthenticationFailed, InvalidToken
 from rest_framework_simplejwt.tokens import Token
 from rest_framework_simplejwt.utils import get_md5_hash_password
 
 from jwt_redis import fingerprints, sessions
-from jwt_redis.conf import FailurePolicy, simplejwt_setting
+from jwt_redis.conf import FailurePolicy, config, simplejwt_setting
+from jwt_redis.cookies import access_cookie, enforce_csrf, vary_view
 from jwt_redis.sessions.ending import aend_session_of_former_password, end_session_of_former_password
 from jwt_redis.verdicts import SESSION_ENDED, Verdict
 
@@ -26,7 +30,10 @@ __all__ = [
     "RevocationCheckMixin",
     "accepted",
     "refused",
+    "takes_cookies",
 ]
+
+logger = logging.getLogger("jwt_redis")
 
 # On Django's request: what the middleware found, so that DRF need not ask again.
 MEMO = "_jwt_redis_memo"
@@ -53,7 +60,7 @@ class RevocationCheckMixin(stock.JWTAuthentication):
     """For a project's own subclass of Simple JWT's ``JWTAuthentication``: put it in front.
 
     ``on_redis_failure``: "deny" or "allow" takes the place of the setting for this class. A view may say so too,
-    by an attribute of that name.
+    by an attribute of that name. A view whose ``uses_cookies`` is False takes no cookie.
     """
 
     on_redis_failure: FailurePolicy | None = None
@@ -72,22 +79,71 @@ class RevocationCheckMixin(stock.JWTAuthentication):
         return get_user_model()
 
     def authenticate(self, request: Any) -> tuple[Any, Token] | None:
-        """Simple JWT's, except that what the middleware has found for this request is not asked for again."""
+        """Simple JWT's, except that what the middleware has found for this request is not asked for again.
+
+        With ``COOKIE``, a request without the header may have the token in the cookie. One that is refused there
+        leaves the request anonymous: the browser sends it wherever the user goes, to the sign-in too.
+
+        :raises PermissionDenied: when the cookie's token is good, and the request may be another site's doing.
+        """
         django_request = self._django_request = getattr(request, "_request", request)
         context = getattr(request, "parser_context", None)
         view = context.get("view") if context else None
         self.on_redis_failure = getattr(view, "on_redis_failure", None) or self.on_redis_failure
+        has_cookies = config().cookie is not None
+        if has_cookies:
+            vary_view(view)
         cls: Any = type(self)
         if not _is_in_front_of_simplejwt(cls):
-            return super().authenticate(request)
+            found = super().authenticate(request)
+            return self._authenticate_cookie(django_request, view) if found is None and has_cookies else found
         # Simple JWT's authenticate. DRF's request takes a detour to the header; a project's method may want it, though.
         is_stock = cls.get_header is stock.JWTAuthentication.get_header
         header: bytes | None = self.get_header(django_request if is_stock else request)
         raw_token = self.get_raw_token(header) if header is not None else None
         if raw_token is None:
-            return None
+            return self._authenticate_cookie(django_request, view) if has_cookies else None
         token = self.get_validated_token(raw_token)
         return self.get_user(token), token
+
+    async def aauthenticate(self, request: Any) -> tuple[Any, Token] | None:
+        """:meth:`authenticate` over ``redis.asyncio`` and the async ORM; a subclass's own is not asked."""
+        django_request = self._django_request = getattr(request, "_request", request)
+        context = getattr(request, "parser_context", None)
+        view = context.get("view") if context else None
+        self.on_redis_failure = getattr(view, "on_redis_failure", None) or self.on_redis_failure
+        has_cookies = config().cookie is not None
+        if has_cookies:
+            vary_view(view)
+        header: bytes | None = self.get_header(request)
+        raw_token = self.get_raw_token(header) if header is not None else None
+        if raw_token is not None:
+            token = await self.aget_validated_token(raw_token)
+            return await self.aget_user(token), token
+        raw_token = access_cookie(django_request) if has_cookies and takes_cookies(view) else None
+        if raw_token is None:
+            return None
+        try:
+            token = await self.aget_validated_token(raw_token)
+            user = await self.aget_user(token)
+        except exceptions.AuthenticationFailed as error:
+            _cookie_refused(error)
+            return None
+        enforce_csrf(django_request)
+        return user, token
+
+    def _authenticate_cookie(self, request: Any, view: Any) -> tuple[Any, Token] | None:
+        raw_token = access_cookie(request) if takes_cookies(view) else None
+        if raw_token is None:
+            return None
+        try:
+            token = self.get_validated_token(raw_token)
+            user = self.get_user(token)
+        except exceptions.AuthenticationFailed as error:
+            _cookie_refused(error)
+            return None
+        enforce_csrf(request)
+        return user, token
 
     def get_validated_token(self, raw_token: bytes) -> Token:
         """Verify the token, then ask Redis whether it was revoked.
@@ -95,20 +151,34 @@ class RevocationCheckMixin(stock.JWTAuthentication):
         :raises InvalidToken: when it is not good, or was revoked.
         :raises RevocationUnavailable: when Redis cannot be asked.
         """
-        memo = getattr(getattr(self, "_django_request", None), MEMO, None)
-        if memo is not None and memo[0] == raw_token and not (self.needs_record and _lacks_record(memo[1])):
-            if isinstance(memo[1], Exception):
-                raise memo[1]
-            return cast("Token", memo[1])
+        if (found := self._found_before(raw_token)) is not None:
+            return found
         token = super().get_validated_token(raw_token)
         verdict = sessions.check(token, on_redis_failure=self.on_redis_failure, needs_record=self.needs_record)
         return accepted(token, verdict)
 
     async def aget_validated_token(self, raw_token: bytes) -> Token:
-        """:meth:`get_validated_token` over ``redis.asyncio``."""
+        """:meth:`get_validated_token` over ``redis.asyncio``; in a thread where a subclass has changed that alone."""
+        if _has_sync_alone(self, "get_validated_token"):
+            return cast("Token", await _in_thread(self.get_validated_token, raw_token))
+        if (found := self._found_before(raw_token)) is not None:
+            return found
         token = super().get_validated_token(raw_token)
         verdict = await sessions.acheck(token, on_redis_failure=self.on_redis_failure, needs_record=self.needs_record)
         return accepted(token, verdict)
+
+    def _found_before(self, raw_token: bytes) -> Token | None:
+        """What the middleware has found for this request."""
+        memo = getattr(getattr(self, "_django_request", None), MEMO, None)
+        if memo is None or memo[0] != raw_token or (self.needs_record and _lacks_record(memo[1])):
+            return None
+        if isinstance(memo[1], Exception):
+            raise memo[1]
+        return cast("Token", memo[1])
+
+    async def aget_user(self, validated_token: Token) -> Any:
+        """``get_user`` in a thread, for a class that has no async one."""
+        return await _in_thread(self.get_user, validated_token)
 
     def check_password_witness(self, user: Any, token: Token) -> bool:
         """Was the session opened under the user's password of today? The row is at hand, so it costs no query."""
@@ -130,6 +200,15 @@ class RevocationCheckMixin(stock.JWTAuthentication):
         policy = self.on_redis_failure
         accepted(token, await sessions.acheck(token, on_redis_failure=policy, needs_record=True, directly=True))
         return _fits(user, token)
+
+
+def _cookie_refused(error: Exception) -> None:
+    logger.debug("A cookie was refused: %s", error, extra={"event": "cookie_refused"})
+
+
+def takes_cookies(view: Any) -> bool:
+    """May who asks this view say who they are by cookie?"""
+    return getattr(view, "uses_cookies", None) is not False
 
 
 def _fits(user: Any, token: Token) -> bool:
@@ -155,6 +234,22 @@ def _is_in_front_of_simplejwt(cls: Any) -> bool:
     behind = cls.__mro__[cls.__mro__.index(RevocationCheckMixin) + 1 :]
     made_in = {next(base for base in behind if name in vars(base)) for name in ("authenticate", "__init__")}
     return made_in == {stock.JWTAuthentication}
+
+
+async def _in_thread(method: Any, argument: Any) -> Any:
+    return await sync_to_async(method)(argument)
+
+
+def _has_sync_alone(authenticator: Any, name: str) -> bool:
+    """Has a subclass changed the sync method and not its twin? What it adds must not be lost in async code."""
+    cls: Any = type(authenticator)
+    return _is_nearer(cls, name, f"a{name}")
+
+
+@cache
+def _is_nearer(cls: Any, one: str, other: str) -> bool:
+    made_in = [next(number for number, base in enumerate(cls.__mro__) if name in vars(base)) for name in (one, other)]
+    return made_in[0] < made_in[1]
 
 
 def accepted(token: Token, verdict: Verdict) -> Token:
@@ -187,7 +282,9 @@ class JWTAuthentication(RevocationCheckMixin):
         return user
 
     async def aget_user(self, validated_token: Token) -> Any:
-        """:meth:`get_user` with the async ORM."""
+        """:meth:`get_user` with the async ORM; in a thread where a subclass has changed that alone."""
+        if _has_sync_alone(self, "get_user"):
+            return await _in_thread(self.get_user, validated_token)
         id_field, id_claim = simplejwt_setting("USER_ID_FIELD"), simplejwt_setting("USER_ID_CLAIM")
         try:
             user = await self.user_model.objects.aget(**{id_field: validated_token.payload[id_claim]})
@@ -210,6 +307,8 @@ class JWTStatelessUserAuthentication(RevocationCheckMixin, stock.JWTStatelessUse
 
     async def aget_user(self, validated_token: Token) -> Any:
         """The token's own user: there is nothing to wait for."""
+        if _has_sync_alone(self, "get_user"):
+            return await _in_thread(self.get_user, validated_token)
         return self.get_user(validated_token)
 
 

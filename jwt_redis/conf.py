@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from datetime import timedelta
@@ -15,6 +16,7 @@ from rest_framework_simplejwt import settings as simplejwt
 __all__ = [
     "DEFAULT_MAX_AGE",
     "Config",
+    "Cookie",
     "NearCache",
     "WaitReplicas",
     "config",
@@ -126,19 +128,26 @@ class NearCache(NamedTuple):
 _LEASES = (0.1, 60.0)
 
 
-def _near_cache(value: object) -> NearCache | None:
-    if value is None:
-        return None
+def _parts(value: object, parsers: Mapping[str, Callable[[object], Any]], example: str) -> dict[str, Any]:
+    """A dict within the dict, each of its keys parsed."""
     if not isinstance(value, Mapping):
-        raise ValueError("None, or a dict such as {'lease': 1.0}, is needed")
-    if unknown := [key for key in value if key not in NearCache._fields]:
-        raise ValueError(f"{unknown[0]!r} is not one of " + ", ".join(repr(name) for name in NearCache._fields))
+        raise ValueError(f"None, or a dict such as {example}, is needed")
+    if unknown := [key for key in value if key not in parsers]:
+        raise ValueError(f"{unknown[0]!r} is not one of " + ", ".join(repr(name) for name in parsers))
     parsed: dict[str, Any] = {}
     for name, given in value.items():
         try:
-            parsed[name] = _seconds(given) if name in ("lease", "poll") else _whole_number(given)
+            parsed[name] = parsers[name](given)
         except ValueError as error:
             raise ValueError(f"{name}: {error}") from error
+    return parsed
+
+
+def _near_cache(value: object) -> NearCache | None:
+    if value is None:
+        return None
+    parsers = {"lease": _seconds, "poll": _seconds, "max_waiting": _whole_number, "records": _whole_number}
+    parsed = _parts(value, parsers, "{'lease': 1.0}")
     # Where only the lease is given, the rest follows it.
     parsed.setdefault("poll", parsed.get("lease", NearCache().lease) / 4)
     made = NearCache(**parsed)
@@ -153,6 +162,103 @@ def _whole_number(value: object) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or value < 0:
         raise ValueError("a whole number, zero or more, is needed")
     return value
+
+
+class Cookie(NamedTuple):
+    """How tokens travel in cookies (RFC 6265). The names are without their prefix, which depends on the path."""
+
+    access: str = "access_token"
+    refresh: str = "refresh_token"
+    # __Host- or __Secure- in front of the names, where the browser will have it so.
+    prefix: bool = True
+    path: str = "/"
+    # None: as far down as the URLs go to which it has to be sent.
+    refresh_path: str | None = None
+    domain: str | None = None
+    samesite: Literal["Strict", "Lax", "None"] = "Lax"
+    secure: bool = True
+    csrf: bool = True
+    # Kept until the token expires, and not just until the browser is closed.
+    persistent: bool = True
+    # Whether the tokens are in the body too, where a script can read them.
+    in_body: bool = False
+    # What Clear-Site-Data names when somebody signs out.
+    clear_site_data: tuple[str, ...] = ()
+
+
+# RFC 6265 section 4.1.1: a token as in RFC 9110 section 5.6.2.
+_COOKIE_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_COOKIE_PATH = re.compile(r"/[!-:<-~]*")
+_DOMAIN = re.compile(r"\.?[0-9A-Za-z-]+(\.[0-9A-Za-z-]+)*")
+# https://www.w3.org/TR/clear-site-data/ and what browsers have added.
+_SITE_DATA = (
+    "cache",
+    "cookies",
+    "storage",
+    "executionContexts",
+    "clientHints",
+    "prefetchCache",
+    "prerenderCache",
+    "*",
+)
+
+
+def _cookie_name(value: object) -> str:
+    text = _text(value)
+    if not _COOKIE_NAME.fullmatch(text):
+        raise ValueError("letters, digits and !#$%&'*+-.^_`|~ make a cookie's name")
+    if text.lower().startswith(("__host-", "__secure-")):
+        raise ValueError("the prefix is put in front of it where it may be; see 'prefix'")
+    return text
+
+
+def _cookie_path(value: object) -> str:
+    if not isinstance(value, str) or not _COOKIE_PATH.fullmatch(value):
+        raise ValueError("a path such as '/auth/' is needed: a slash first, ASCII, no spaces, no semicolon")
+    return value
+
+
+def _cookie_domain(value: object) -> str | None:
+    if value is None:
+        return None
+    if not isinstance(value, str) or not _DOMAIN.fullmatch(value):
+        raise ValueError("None or a domain's name such as 'example.com' is needed, without a scheme and a port")
+    return value
+
+
+def _site_data(value: object) -> tuple[str, ...]:
+    if isinstance(value, bool):
+        return ("cache", "cookies", "storage") if value else ()
+    if not isinstance(value, (list, tuple)):
+        raise ValueError("True, False or a list of names is needed")
+    if unknown := [name for name in value if name not in _SITE_DATA]:
+        raise ValueError(f"{unknown[0]!r} is not one of " + ", ".join(repr(name) for name in _SITE_DATA))
+    return tuple(value)
+
+
+def _cookie(value: object) -> Cookie | None:
+    if value is None:
+        return None
+    parsers: dict[str, Callable[[object], Any]] = {
+        "access": _cookie_name,
+        "refresh": _cookie_name,
+        "prefix": _flag,
+        "path": _cookie_path,
+        "refresh_path": lambda given: None if given is None else _cookie_path(given),
+        "domain": _cookie_domain,
+        "samesite": _choice("Strict", "Lax", "None"),
+        "secure": _flag,
+        "csrf": _flag,
+        "persistent": _flag,
+        "in_body": _flag,
+        "clear_site_data": _site_data,
+    }
+    made = Cookie(**_parts(value, parsers, "{'samesite': 'Strict'}"))
+    if made.access == made.refresh:
+        raise ValueError(f"access, refresh: two names are needed, and both are {made.access!r}")
+    if made.samesite == "None" and not made.secure:
+        raise ValueError("samesite: with 'None', browsers refuse a cookie that is not secure")
+    return made
 
 
 def _callable(value: object) -> Callable[..., Any] | None:
@@ -250,6 +356,11 @@ class Config:
         _callable,
         "Dotted path of a callable that takes the request and answers with the IP to show. None: no IP is kept.",
     )
+    cookie: Cookie | None = _setting(
+        None,
+        _cookie,
+        "A dict, empty for the defaults: tokens may travel in HttpOnly cookies, with CSRF enforced. None: they do not.",
+    )
 
 
 _FIELDS = {f.name.upper(): f for f in fields(Config)}
@@ -287,6 +398,9 @@ def problems() -> list[Problem]:
 
 _NO_SETTING: dict[str, Any] = {}
 _cached: tuple[object, Config] | None = None
+# Past LazyObject's, which is written in Python and takes as long as all the rest. What it finds is what Django's
+# settings have kept for themselves, and drop when they are overridden.
+_kept = object.__getattribute__
 
 
 def config() -> Config:
@@ -295,7 +409,10 @@ def config() -> Config:
     :raises ImproperlyConfigured: naming each key that is unknown or of the wrong kind.
     """
     global _cached
-    raw = getattr(settings, "JWT_REDIS", _NO_SETTING)
+    try:
+        raw = _kept(settings, "JWT_REDIS")
+    except AttributeError:
+        raw = getattr(settings, "JWT_REDIS", _NO_SETTING)
     cached = _cached
     # By identity: override_settings puts another dict in its place.
     if cached is not None and cached[0] is raw:

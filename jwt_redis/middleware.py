@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from functools import cache, cached_property, partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction
 from django.contrib.auth.models import AnonymousUser
@@ -15,6 +15,8 @@ from rest_framework_simplejwt.authentication import AUTH_HEADER_TYPE_BYTES
 from rest_framework_simplejwt.tokens import Token
 
 from jwt_redis.authentication import MEMO, JWTAuthentication, RevocationCheckMixin
+from jwt_redis.conf import config
+from jwt_redis.cookies import access_cookie, enforce_csrf, patch_vary
 from jwt_redis.exceptions import RevocationUnavailable
 
 __all__ = ["JWTAuthenticationMiddleware"]
@@ -29,6 +31,9 @@ class JWTAuthenticationMiddleware:
 
     Put it behind Django's ``AuthenticationMiddleware``, whose user stays for requests without the header.
     In an async view await ``request.auser()`` before the others.
+
+    With ``COOKIE``, the token may be in the cookie too. The header comes first, then a user whom Django's session has
+    signed in, then the cookie. A request that fails Django's CSRF check is anonymous, even if the view is exempt.
     """
 
     sync_capable = True
@@ -50,23 +55,25 @@ class JWTAuthenticationMiddleware:
             return self.__acall__(request)
         self._prepare(request)
         response: HttpResponseBase = self.get_response(request)
-        return _unless_unavailable(request, response)
+        return _finished(request, response)
 
     async def __acall__(self, request: HttpRequest) -> HttpResponseBase:
         self._prepare(request)
         response: HttpResponseBase = await self.get_response(request)
-        return _unless_unavailable(request, response)
+        return _finished(request, response)
 
     def _prepare(self, request: Any) -> None:
         header = self._authenticator.get_header(request)
         kind = header.split(None, 1)[0] if header and header.split() else b""
         if kind not in AUTH_HEADER_TYPE_BYTES:
-            request.auth = request.auth_error = None
             if not hasattr(request, "user"):
                 request.user = AnonymousUser()
-            if not hasattr(request, "auser"):
-                request.auser = partial(_user_at_hand, request)
-            return
+            if config().cookie is None:
+                request.auth = request.auth_error = None
+                if not hasattr(request, "auser"):
+                    request.auser = partial(_user_at_hand, request)
+                return
+            request._jwt_former = _Former(request.user, getattr(request, "auser", None))
         # Attributes that are computed when they are read, and may be None, need a class.
         request.__dict__.pop("user", None)
         request.__dict__.pop("auser", None)
@@ -96,6 +103,13 @@ def _unavailable(exception: RevocationUnavailable) -> JsonResponse:
     return JsonResponse(exception.detail, status=exception.status_code, headers={"Retry-After": str(exception.wait)})
 
 
+def _finished(request: Any, response: HttpResponseBase) -> HttpResponseBase:
+    # Somebody has looked at the user, or at the lack of one.
+    if "_jwt_result" in request.__dict__ and config().cookie is not None:
+        patch_vary(response)
+    return _unless_unavailable(request, response)
+
+
 def _unless_unavailable(request: Any, response: HttpResponseBase) -> HttpResponseBase:
     """The 503 also where another middleware asked for the user: Django has made a 500 of that."""
     error = request.__dict__.get("_jwt_unavailable")
@@ -104,6 +118,13 @@ def _unless_unavailable(request: Any, response: HttpResponseBase) -> HttpRespons
 
 async def _user_at_hand(request: Any) -> Any:
     return request.user
+
+
+class _Former(NamedTuple):
+    """The user of a request without the header, as another middleware has left it."""
+
+    user: Any
+    auser: Callable[[], Awaitable[Any]] | None
 
 
 class _LazyUser:
@@ -140,7 +161,14 @@ def _with_lazy_user(cls: type) -> type:
     return type(cls.__name__, (_LazyUser, cls), {"__module__": cls.__module__, "__doc__": cls.__doc__})
 
 
-def _raw_token(request: Any) -> bytes:
+def _former(request: Any) -> _Former | None:
+    former: _Former | None = request.__dict__.get("_jwt_former")
+    return former
+
+
+def _raw_token(request: Any) -> bytes | None:
+    if _former(request) is not None:
+        return access_cookie(request)
     authenticator = request._jwt_authenticator
     # "Bearer" and nothing behind it: refused there, as DRF would.
     raw: bytes = authenticator.get_raw_token(authenticator.get_header(request))
@@ -148,16 +176,23 @@ def _raw_token(request: Any) -> bytes:
 
 
 def _authenticate(request: Any) -> tuple[Any, Token | None, Exception | None]:
-    authenticator = request._jwt_authenticator
+    authenticator, former = request._jwt_authenticator, _former(request)
+    # Django's session may be the site's administrator's, in the same browser.
+    if former is not None and former.user.is_authenticated:
+        return former.user, None, None
     try:
-        raw = _raw_token(request)
+        if (raw := _raw_token(request)) is None:
+            return former.user if former is not None else AnonymousUser(), None, None
         try:
             token = authenticator.get_validated_token(raw)
         except APIException as error:
             _remember(request, raw, error)
             raise
         _remember(request, raw, token)
-        return authenticator.get_user(token), token, None
+        user = authenticator.get_user(token)
+        if former is not None:
+            enforce_csrf(request)
+        return user, token, None
     except RevocationUnavailable as error:
         request._jwt_unavailable = error
         raise
@@ -166,16 +201,25 @@ def _authenticate(request: Any) -> tuple[Any, Token | None, Exception | None]:
 
 
 async def _aauthenticate(request: Any) -> tuple[Any, Token | None, Exception | None]:
-    authenticator = request._jwt_authenticator
+    authenticator, former = request._jwt_authenticator, _former(request)
+    user: Any = AnonymousUser()
+    if former is not None:
+        user = former.user if former.auser is None else await former.auser()
+        if user.is_authenticated:
+            return user, None, None
     try:
-        raw = _raw_token(request)
+        if (raw := _raw_token(request)) is None:
+            return user, None, None
         try:
             token = await authenticator.aget_validated_token(raw)
         except APIException as error:
             _remember(request, raw, error)
             raise
         _remember(request, raw, token)
-        return await authenticator.aget_user(token), token, None
+        user = await authenticator.aget_user(token)
+        if former is not None:
+            enforce_csrf(request)
+        return user, token, None
     except RevocationUnavailable as error:
         request._jwt_unavailable = error
         raise

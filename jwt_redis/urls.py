@@ -7,6 +7,7 @@ from django.urls import path
 from jwt_redis import views
 
 urlpatterns = [
+    path("csrf/", views.CSRFView.as_view(), name="csrf"),
     path("token/", views.TokenObtainPairView.as_view(), name="token_obtain_pair"),
     path("token/refresh/", views.TokenRefreshView.as_view(), name="token_refresh"),
     path("token/verify/", views.TokenVerifyView.as_view(), name="token_verify"),

@@ -1,28 +1,27 @@
-"""Simple JWT's views under their own names, and those for signing out and for the list of sessions."""
+"""Simple JWT's views under their own names, and those for signing out and for the list of sessions.
+
+With ``JWT_REDIS["COOKIE"]`` the tokens travel in cookies; without it Simple JWT's views are Simple JWT's.
+"""
 
 from __future__ import annotations
 
 from contextlib import AbstractContextManager
 from typing import Any
 
+from django.utils.cache import add_never_cache_headers
 from django.utils.translation import gettext as _
 from rest_framework import serializers
 from rest_framework.exceptions import NotAuthenticated, NotFound
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
+from rest_framework_simplejwt import views as stock
 from rest_framework_simplejwt.exceptions import AuthenticationFailed, InvalidToken, TokenError
-from rest_framework_simplejwt.views import (
-    TokenBlacklistView,
-    TokenObtainPairView,
-    TokenObtainSlidingView,
-    TokenRefreshSlidingView,
-    TokenRefreshView,
-    TokenVerifyView,
-)
+from rest_framework_simplejwt.tokens import Token
 
-from jwt_redis import journal, sessions
+from jwt_redis import cookies, journal, sessions
 from jwt_redis.authentication import JWTAuthentication
+from jwt_redis.cookie_views import ClearsCookiesMixin, CookieMixin, SetsCookiesMixin, TakesCookieMixin
 from jwt_redis.decoding import claims_of, decode
 from jwt_redis.devices import describe
 from jwt_redis.keys import user_id
@@ -30,6 +29,7 @@ from jwt_redis.permissions import HasLiveSession
 from jwt_redis.tokens import RefreshToken
 
 __all__ = [
+    "CSRFView",
     "LogoutAllView",
     "LogoutOthersView",
     "LogoutView",
@@ -43,6 +43,64 @@ __all__ = [
     "TokenRefreshView",
     "TokenVerifyView",
 ]
+
+
+class TokenObtainPairView(SetsCookiesMixin, stock.TokenObtainPairView):
+    """Simple JWT's: credentials for a pair of tokens."""
+
+    signs_in = True
+
+
+class TokenObtainSlidingView(SetsCookiesMixin, stock.TokenObtainSlidingView):
+    """Simple JWT's: credentials for a sliding token, which travels in the access cookie."""
+
+    signs_in = True
+
+
+class TokenRefreshView(TakesCookieMixin, SetsCookiesMixin, stock.TokenRefreshView):
+    """Simple JWT's: a refresh token for new ones. A refusal leaves the cookies: another tab may have set newer ones."""
+
+    body_field = "refresh"
+    takes_refresh_cookie = True
+
+
+class TokenRefreshSlidingView(TakesCookieMixin, SetsCookiesMixin, stock.TokenRefreshSlidingView):
+    """Simple JWT's: a sliding token, renewed."""
+
+
+class TokenVerifyView(TakesCookieMixin, stock.TokenVerifyView):
+    """Simple JWT's: is this token good?"""
+
+
+class TokenBlacklistView(TakesCookieMixin, ClearsCookiesMixin, stock.TokenBlacklistView):
+    """Simple JWT's: ends the session of a refresh token."""
+
+    body_field = "refresh"
+    takes_refresh_cookie = True
+
+    def post(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        """A cookie that is no good, or missing, has nothing to end: whoever wants to be signed out is."""
+        try:
+            return super().post(request, *args, **kwargs)
+        except (InvalidToken, NotAuthenticated):
+            if not self.is_by_cookie:
+                raise
+            return Response({})
+
+
+class CSRFView(CookieMixin):
+    """A CSRF token for scripts, to send as ``X-CSRFToken``, and Django's CSRF cookie with it."""
+
+    authentication_classes = ()
+    permission_classes = ()
+
+    def get(self, request: Request) -> Response:
+        """The token. 404 where tokens do not travel in cookies."""
+        if self.cookie is None:
+            raise NotFound
+        response = Response({"csrf_token": cookies.csrf_token(request)})
+        add_never_cache_headers(response)
+        return response
 
 
 class LogoutSerializer(serializers.Serializer[Any]):
@@ -74,11 +132,14 @@ class SessionSerializer(serializers.Serializer[Any]):
         return describe(session.user_agent)
 
 
-class LogoutView(APIView):
+class LogoutView(ClearsCookiesMixin):
     """Ends one session: that of the refresh token in the body, or else of the access token in the header.
 
     An access token that has expired does not matter when the refresh token is good. Doing it again is no error.
+    With neither, and with cookies, all that the browser holds is ended; a cookie that is no good has nothing to end.
     """
+
+    takes_refresh_cookie = True
 
     authentication_classes = ()
     permission_classes = ()
@@ -96,19 +157,31 @@ class LogoutView(APIView):
                 token = RefreshToken(refresh)
                 with journal.acting_as(claims_of(token).user):
                     ended = sessions.revoke_token(token, reason="logout")
+            elif (raw := cookies.header_token(request)) is not None:
+                ended = self._end_session_of(decode(raw))
+            elif self.cookie is not None:
+                return Response({"sessions_ended": self._end_sessions_of_cookies(request)})
             else:
-                ended = self._end_session_of_header(request)
+                raise NotAuthenticated(_("Send a refresh token in the body, or an access token in the header."))
         except TokenError as error:
             raise InvalidToken(error.args[0]) from error
         return Response({"sessions_ended": int(ended)})
 
-    def _end_session_of_header(self, request: Request) -> bool:
-        authenticator = JWTAuthentication()
-        header = authenticator.get_header(request)
-        raw = None if header is None else authenticator.get_raw_token(header)
-        if raw is None:
-            raise NotAuthenticated(_("Send a refresh token in the body, or an access token in the header."))
-        token = decode(raw)
+    def _end_sessions_of_cookies(self, request: Request) -> int:
+        """One, if nobody has slipped in cookies of another. How many were alive."""
+        ended, done = 0, set()
+        for raw in (*cookies.refresh_cookies(request), *cookies.access_cookies(request)):
+            try:
+                token = decode(raw)
+                claims = claims_of(token)
+            except TokenError:
+                continue
+            if (claims.user, claims.sid) not in done:
+                done.add((claims.user, claims.sid))
+                ended += self._end_session_of(token)
+        return ended
+
+    def _end_session_of(self, token: Token) -> bool:
         claims = claims_of(token)
         with journal.acting_as(claims.user):
             if claims.sid is None:
@@ -146,7 +219,7 @@ class LogoutOthersView(_SessionView):
         return Response({"sessions_ended": ended})
 
 
-class LogoutAllView(_SessionView):
+class LogoutAllView(ClearsCookiesMixin, _SessionView):
     """Ends all of the user's sessions, the one that asks among them."""
 
     def post(self, request: Request) -> Response:
@@ -165,7 +238,7 @@ class SessionListView(_SessionView):
         return Response(SessionSerializer(found, many=True, context={"request": request}).data)
 
 
-class SessionDetailView(_SessionView):
+class SessionDetailView(ClearsCookiesMixin, _SessionView):
     """One of the user's sessions."""
 
     def delete(self, request: Request, sid: str) -> Response:
@@ -178,4 +251,5 @@ class SessionDetailView(_SessionView):
             raise NotFound(_("You have no such session."))
         with self.acting(request):
             sessions.end_session(request.user, sid)
+        self.signs_out = sid == self.sid(request)
         return Response(status=204)

@@ -5,11 +5,15 @@ from __future__ import annotations
 import threading
 from typing import Any
 
+from adrf.views import APIView
 from django.http import HttpRequest, JsonResponse
 from django.urls import path
 from rest_framework.exceptions import APIException
+from rest_framework.permissions import IsAuthenticated
+from rest_framework.response import Response
 
 from jwt_redis.authentication import JWTAuthentication, JWTStatelessUserAuthentication
+from jwt_redis.contrib import adrf
 from jwt_redis.middleware import JWTAuthenticationMiddleware
 
 
@@ -35,8 +39,21 @@ async def whoami_row(request: Any) -> JsonResponse:
     return JsonResponse({"user": user.pk, "sid": token["sid"]})
 
 
+class AsyncWhoAmI(APIView):
+    authentication_classes = (adrf.JWTAuthentication,)
+    permission_classes = (IsAuthenticated, adrf.HasLiveSession)
+
+    async def get(self, request: Any) -> Response:
+        return Response({"user": request.user.pk, "sid": request.auth["sid"]})
+
+
 async def untouched(request: HttpRequest) -> JsonResponse:
     return JsonResponse({})
 
 
-urlpatterns = [path("whoami/", whoami), path("whoami-row/", whoami_row), path("untouched/", untouched)]
+urlpatterns = [
+    path("whoami/", whoami),
+    path("whoami-row/", whoami_row),
+    path("adrf/", AsyncWhoAmI.as_view()),
+    path("untouched/", untouched),
+]

@@ -1,4 +1,4 @@
-"""A real HTTP server for tests: gunicorn or uvicorn with worker processes on a loopback port, ended with the test run."""
+"""A real HTTP server for tests: gunicorn or uvicorn, with worker processes on a loopback port."""
 
 from __future__ import annotations
 

@@ -14,17 +14,27 @@ from typing import Any
 
 import pytest
 import redis
+from adrf.views import APIView as AsyncAPIView
 from asgiref.sync import SyncToAsync, async_to_sync
 from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.core.handlers.asgi import ASGIHandler
-from django.test import override_settings
+from django.http import HttpResponse
+from django.test import AsyncRequestFactory, override_settings
+from rest_framework.exceptions import APIException, AuthenticationFailed
+from rest_framework.permissions import IsAuthenticated
+from rest_framework.response import Response
+from rest_framework_simplejwt.authentication import JWTStatelessUserAuthentication as StockStatelessUserAuthentication
+from rest_framework_simplejwt.exceptions import InvalidToken
 
 import jwt_redis
 from jwt_redis import sessions
+from jwt_redis.authentication import JWTStatelessUserAuthentication
+from jwt_redis.contrib import adrf
 from jwt_redis.exceptions import RevocationUnavailable, RevokedToken
 from jwt_redis.store import client
 from jwt_redis.testing.servers import RedisServer
+from tests.async_urls import StatelessMiddleware
 from tests.oracle.link import Link
 from tests.topology import pointed_at, wait_for
 
@@ -392,3 +402,85 @@ async def test_a_server_that_hangs_is_waited_for_once(own: RedisServer) -> None:
             return
         await asyncio.sleep(0.05)
     raise AssertionError("Redis is not asked again")
+
+
+# Classes -----------------------------------------------------------------------------------------------------------
+
+
+class _Strict(JWTStatelessUserAuthentication):
+    """A project's own, which knows nothing of async code."""
+
+    def get_validated_token(self, raw_token: bytes) -> Any:
+        token = super().get_validated_token(raw_token)
+        if token.get("tenant") != "mine":
+            raise InvalidToken("another tenant's token")
+        return token
+
+
+class _Banning(JWTStatelessUserAuthentication):
+    def get_user(self, validated_token: Any) -> Any:
+        raise AuthenticationFailed("banned", code="banned")
+
+
+@pytest.mark.parametrize(("cls", "what"), [(_Strict, "tenant"), (_Banning, "banned")])
+async def test_what_a_subclass_adds_to_the_sync_method_holds_in_async_code(
+    cls: Any, what: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    access = (await sessions.aopen_session(user_of(1))).access_token
+    request = AsyncRequestFactory().get("/", headers={"Authorization": f"Bearer {access}"})
+    with pytest.raises(APIException, match=what):
+        await cls().aauthenticate(request)
+    monkeypatch.setattr(StatelessMiddleware, "authentication_class", cls)
+
+    async def view(request: Any) -> Any:
+        assert (await request.auser()).is_anonymous and what in str(request.auth_error)
+        return HttpResponse()
+
+    await StatelessMiddleware(view)(request)
+
+
+@pytest.mark.parametrize("cls", [adrf.JWTAuthentication, adrf.JWTStatelessUserAuthentication])
+async def test_async_drf(cls: Any, django_user_model: Any) -> None:
+    user = await django_user_model.objects.acreate(username="carol")
+    token = await sessions.aopen_session(user)
+    threads: list[str] = []
+
+    class View(AsyncAPIView):
+        authentication_classes = (cls,)
+        permission_classes = (IsAuthenticated, adrf.HasLiveSession)
+
+        async def get(self, request: Any) -> Any:
+            threads.append(threading.current_thread().name)
+            return Response({"user": str(request.user.pk), "sid": request.auth["sid"]})
+
+    def ask(authorization: str) -> Any:
+        headers = {"Authorization": authorization} if authorization else {}
+        return View.as_view()(AsyncRequestFactory().get("/", headers=headers))
+
+    answer = await ask(f"Bearer {token.access_token}")
+    assert (answer.status_code, answer.data) == (200, {"user": str(user.pk), "sid": token["sid"]})
+    assert threads == [threading.current_thread().name]
+    assert (await ask("")).status_code == 401
+    assert (await ask("Bearer nonsense")).data["code"] == "token_not_valid"
+    await sessions.aend_session(user, token["sid"])
+    answer = await ask(f"Bearer {token.access_token}")
+    assert (answer.status_code, answer.data["reason"]) == (401, "session_ended")
+
+
+async def test_async_drf_behind_a_class_that_knows_of_no_session() -> None:
+    token = await sessions.aopen_session(user_of(1))
+
+    class View(AsyncAPIView):
+        authentication_classes = (StockStatelessUserAuthentication,)
+        permission_classes = (adrf.HasLiveSession,)
+
+        async def get(self, request: Any) -> Any:
+            return Response({})
+
+    def ask() -> Any:
+        headers = {"Authorization": f"Bearer {token.access_token}"}
+        return View.as_view()(AsyncRequestFactory().get("/", headers=headers))
+
+    assert (await ask()).status_code == 200
+    await sessions.aend_session(1, token["sid"])
+    assert (await ask()).data["reason"] == "session_ended"

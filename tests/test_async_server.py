@@ -24,7 +24,7 @@ from tests.topology import pointed_at
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-PATHS = ("/whoami/", "/whoami-row/")
+PATHS = ("/whoami/", "/whoami-row/", "/adrf/")
 USERS = 30
 
 

@@ -167,7 +167,7 @@ def test_reuse_ends_the_session_and_says_so(alice: Any, base: str, strategy: str
     assert post(f"{base}/token/refresh/", refresh=second["refresh"]).status_code == 401
     for pair in (first, second):
         assert http.get("/stateless/", **bearer(pair["access"])).json()["reason"] == "session_ended"
-    (record,) = [r for r in caplog.records if getattr(r, "event", "") == "reuse"]
+    (record,) = [r for r in caplog.records if getattr(r, "event", "") == "refresh_token_reused"]
     assert record.levelname == "WARNING" and record.jwt_user == str(alice.pk)
     assert record.jwt_sid == claims(first["refresh"])["sid"]
 

@@ -7,7 +7,7 @@ import contextlib
 import logging
 import os
 import threading
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, TypeVar, cast, overload
 
@@ -19,11 +19,21 @@ from redis.asyncio.sentinel import SentinelConnectionPool as AsyncSentinelConnec
 from redis.sentinel import SentinelConnectionPool
 
 from jwt_redis.conf import config
-from jwt_redis.exceptions import NotReplicated, RevocationUnavailable
+from jwt_redis.exceptions import RevocationUnavailable
 from jwt_redis.store import gate, markers
 from jwt_redis.store.breaker import Breaker
-from jwt_redis.store.commands import Command, append_log, read_field
-from jwt_redis.store.connections import TURN_TIMEOUT, AsyncLine, Line, aconnect, connect, connection_limit
+from jwt_redis.store.commands import Command
+from jwt_redis.store.connections import (
+    FAILURES,
+    TURN_TIMEOUT,
+    AsyncLine,
+    Line,
+    aconnect,
+    close,
+    connect,
+    connection_limit,
+)
+from jwt_redis.store.conversation import Unlogged, Wire, conversation, has_script, read_reply
 
 __all__ = [
     "Link",
@@ -33,18 +43,13 @@ __all__ = [
     "execute",
     "is_cluster",
     "is_known_dead",
-    "key_count",
     "link",
     "reset",
-    "server_info",
-    "user_keys",
 ]
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
 U = TypeVar("U")
-
-_FAILURES = (redis.RedisError, redis.exceptions.RedisClusterException, OSError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +111,7 @@ def reset(**kwargs: Any) -> None:
         return
     with _lock:
         if _client is not None:
-            _close(_client)
+            close(_client)
         _client = _line = None
         _loops.clear()
         _breakers.clear()
@@ -128,62 +133,7 @@ def _after_fork() -> None:
 os.register_at_fork(after_in_child=_after_fork)
 
 
-# For commands and checks that look at the whole store, not for requests -------------------------------------------
-
-
-def _reachable() -> contextlib.AbstractContextManager[redis.Redis]:
-    """A client for reading what is no verdict: it passes no gate, and the breaker is not asked."""
-    return _failures_raised(connect(gated=False))
-
-
-@contextlib.contextmanager
-def _failures_raised(server: redis.Redis) -> Iterator[redis.Redis]:
-    try:
-        yield server
-    except _FAILURES as error:
-        raise RevocationUnavailable from error
-    finally:
-        _close(server)
-
-
-def _close(server: Any) -> None:
-    # close() spares a pool that was handed in.
-    pool = getattr(server, "connection_pool", None)
-    server.close()
-    if pool is not None:
-        pool.disconnect()
-
-
-def server_info() -> dict[str, Any]:
-    """What the primary says of itself (INFO).
-
-    :raises RevocationUnavailable: when it does not answer; the cause is the client's own error.
-    """
-    with _reachable() as server:
-        info: dict[str, Any] = server.info()
-        return info
-
-
-def user_keys(pattern: str, batch: int) -> Iterator[list[str]]:
-    """All keys that match, in batches (SCAN). It never blocks Redis for long, and never serves a request.
-
-    :raises RevocationUnavailable: when Redis does not answer.
-    """
-    found: list[str] = []
-    with _reachable() as server:
-        for key in server.scan_iter(match=pattern, count=batch):
-            found.append(key)
-            if len(found) >= batch:
-                yield found
-                found = []
-    if found:
-        yield found
-
-
-def key_count() -> int:
-    """How many keys the database holds (DBSIZE): the end of a progress bar."""
-    with _reachable() as server:
-        return int(server.dbsize())
+# To mend a store -----------------------------------------------------------------------------------------------------
 
 
 class Link:
@@ -214,7 +164,7 @@ class Link:
 
     def __call__(self, command: Command[T]) -> T:
         """Run one command."""
-        talk = _conversation((command,), self._is_cluster, "", [])
+        talk = conversation((command,), self._is_cluster, "", [])
         wire = next(talk)
         try:
             while True:
@@ -245,8 +195,8 @@ def link() -> Iterator[Link]:
             yield Link(server if isinstance(server, redis.RedisCluster) else _single(server))
             breaker.succeeded()
         finally:
-            _close(server)
-    except _FAILURES as error:
+            close(server)
+    except FAILURES as error:
         raise _unavailable(error, breaker) from error
 
 
@@ -273,7 +223,7 @@ def _breaker_of(server: Any = None, command: Command[Any] | None = None) -> Brea
         try:
             node: Any = server.get_node_from_key(command.keys[0])
             name = node.name if node is not None else ""
-        except _FAILURES:
+        except FAILURES:
             name = ""  # a topology that is not known yet
     found = _breakers.get(name)
     return found if found is not None else _breakers.setdefault(name, Breaker(name))
@@ -297,85 +247,6 @@ def _admit(breaker: Breaker, command: Command[Any]) -> None:
 def _may_resend(error: BaseException, attempt: int) -> bool:
     """Each script may run twice. But who timed out once has waited long enough."""
     return attempt == 0 and isinstance(error, redis.ConnectionError) and not isinstance(error, redis.TimeoutError)
-
-
-_DAMAGED = "?"
-
-Wire = list[tuple[str | int | float, ...]]
-# In Cluster: revocations that a script has made and that are not in the log yet, over a resend.
-Unlogged = list[list[str]]
-
-
-def _conversation(
-    many: tuple[Command[Any], ...], cluster: bool, store_id: str, unlogged: Unlogged
-) -> Generator[Wire, list[Any], list[Any]]:
-    """What to send, one round trip at a time, whatever carries it. An error reply comes back as a value.
-
-    ``store_id``: of the store that is trusted; "" to take any.
-    """
-    if len(many) == 1 and many[0].script is not None:
-        (command,) = many
-        if cluster and store_id and command.logs_for is not None:
-            # The script cannot see the marker, which is in another slot.
-            (found,) = yield [read_field("store_id").args]
-            if found != store_id:
-                raise gate.UntrustedStore("the marker is missing, or is not the one that was trusted")
-        reply = yield from _run_script(command, cluster, store_id)
-        if cluster and command.logs_for is not None:
-            unlogged += reply[0]
-            if unlogged:
-                yield from _run_script(append_log(command.logs_for, unlogged), cluster, store_id)
-        return [command.parse(reply)]
-    replies = yield [_words(command, cluster, store_id) for command in many]
-    results = []
-    for command, reply in zip(many, replies, strict=True):
-        if isinstance(reply, redis.exceptions.NoScriptError):
-            (reply,) = yield [_words(command, cluster, store_id, text=True)]
-        results.append(_read_reply(command, reply))
-    return results
-
-
-def _words(command: Command[Any], cluster: bool, store_id: str, *, text: bool = False) -> tuple[str | int | float, ...]:
-    if command.script is None:
-        return command.args
-    # In Cluster a script gets only the keys of its own slot; its revocations are appended by a second one.
-    keys = command.keys[:2] if cluster and command.logs_for is not None else command.keys
-    name, script = ("EVAL", command.script.text) if text else ("EVALSHA", command.script.sha)
-    named = (store_id,) if command.names_store else ()
-    return (name, script, len(keys), *keys, *named, *command.args)
-
-
-def _run_script(command: Command[Any], cluster: bool, store_id: str) -> Generator[Wire, list[Any], Any]:
-    waiting = config().wait_replicas if command.is_revocation else None
-    # Behind the script on the same connection: WAIT is about what its own connection has written.
-    wait: Wire = [("WAIT", waiting.replicas, max(1, int(waiting.seconds * 1000)))] if waiting else []
-    reply, *confirmed = yield [_words(command, cluster, store_id), *wait]
-    if isinstance(reply, redis.exceptions.NoScriptError):
-        reply, *confirmed = yield [_words(command, cluster, store_id, text=True), *wait]
-    if isinstance(reply, redis.ResponseError) and str(reply).startswith("UNTRUSTED"):
-        raise gate.UntrustedStore(str(reply))
-    for one in (reply, *confirmed):
-        if isinstance(one, Exception):
-            raise one
-    if waiting and confirmed[0] < waiting.replicas:
-        logger.error(
-            "A revocation reached %s of %s replicas.",
-            confirmed[0],
-            waiting.replicas,
-            extra={"event": "revocation_not_replicated"},
-        )
-        raise NotReplicated(confirmed[0], waiting.replicas)
-    return reply
-
-
-def _read_reply(command: Command[T], reply: Any) -> T:
-    if isinstance(reply, redis.ResponseError) and str(reply).startswith("WRONGTYPE"):
-        # Damaged by hand, it holds nothing that could be read; and what cannot be read is never "good".
-        logger.error("%s in Redis is of the wrong type.", command.keys[0], extra={"event": "damaged_value"})
-        reply = {} if command.args[0] == "HGETALL" else [_DAMAGED] * (len(command.args) - 2)
-    if isinstance(reply, Exception):
-        raise reply
-    return command.parse(reply)
 
 
 def _refusal(error: BaseException) -> BaseException:
@@ -418,14 +289,14 @@ def execute(*many: Command[Any]) -> Any:
                 _admit(breaker, many[0])
             if many[-1].proves_primary:
                 _ask_sentinel(server)
-            talk = _conversation(many, isinstance(server, redis.RedisCluster), markers.store_id(), unlogged)
+            talk = conversation(many, isinstance(server, redis.RedisCluster), markers.store_id(), unlogged)
             wire = next(talk)
             while True:
                 wire = talk.send(_exchange(server, wire))
         except StopIteration as done:
             breaker.succeeded()
             return done.value[0] if len(many) == 1 else tuple(done.value)
-        except _FAILURES as error:
+        except FAILURES as error:
             _judge_failure(error, breaker, attempt)
             if line is not None:
                 # The server may have been restarted; or it is they who have used up the pool.
@@ -446,8 +317,8 @@ def _ask(line: Line, command: Command[T]) -> T:
             reply = line.ask(command.args)
         except redis.ResponseError as error:
             reply = error
-        result = _read_reply(command, reply)
-    except _FAILURES as error:
+        result = read_reply(command, reply)
+    except FAILURES as error:
         _judge_failure(error, breaker, 0)
         line.dissolve()
         raise _Stale from error
@@ -482,17 +353,13 @@ def _exchange(server: Any, wire: Wire) -> list[Any]:
             return [server.execute_command(*wire[0])]
         except redis.ResponseError as error:
             return [error]
-    if isinstance(server, redis.RedisCluster) and _has_script(wire):
+    if isinstance(server, redis.RedisCluster) and has_script(wire):
         return _exchange_with_nodes(server, wire)
     pipeline = server.pipeline(transaction=False)
     for args in wire:
         pipeline.execute_command(*args)
     replies: list[Any] = pipeline.execute(raise_on_error=False)
     return replies
-
-
-def _has_script(wire: Wire) -> bool:
-    return any(args[0] in ("EVALSHA", "EVAL") for args in wire)
 
 
 def _exchange_with_nodes(server: Any, wire: Wire) -> list[Any]:
@@ -554,8 +421,8 @@ async def _aask(line: AsyncLine, command: Command[T]) -> T:
             reply = await line.ask(command.args)
         except redis.ResponseError as error:
             reply = error
-        result = _read_reply(command, reply)
-    except _FAILURES as error:
+        result = read_reply(command, reply)
+    except FAILURES as error:
         _judge_failure(error, breaker, 0)
         await line.dissolve()
         raise _Stale from error
@@ -576,19 +443,19 @@ async def _aexecute(server: redis.asyncio.Redis, many: tuple[Command[Any], ...],
                 # redis.asyncio offers no way to send two commands on one connection of a cluster.
                 return await sync_to_async(cast("Callable[..., Any]", execute), thread_sensitive=False)(*many)
             if len(many) == 1 and many[0].script is None:
-                result = _read_reply(many[0], await _aone(server, many[0].args))
+                result = read_reply(many[0], await _aone(server, many[0].args))
                 breaker.succeeded()
                 return result
             if many[-1].proves_primary:
                 await _aask_sentinel(server)
-            talk = _conversation(many, cluster, markers.store_id(), unlogged)
+            talk = conversation(many, cluster, markers.store_id(), unlogged)
             wire = next(talk)
             while True:
                 wire = talk.send(await _aexchange(server, wire))
         except StopIteration as done:
             breaker.succeeded()
             return done.value[0] if len(many) == 1 else tuple(done.value)
-        except _FAILURES as error:
+        except FAILURES as error:
             _judge_failure(error, breaker, attempt)
     raise AssertionError("unreachable: the second attempt returns or raises")
 
@@ -603,7 +470,7 @@ async def _aask_sentinel(server: Any) -> None:
 
 
 async def _aexchange(server: Any, wire: Wire) -> list[Any]:
-    if len(wire) == 1 or (isinstance(server, redis.asyncio.RedisCluster) and _has_script(wire)):
+    if len(wire) == 1 or (isinstance(server, redis.asyncio.RedisCluster) and has_script(wire)):
         return [await _aone(server, args) for args in wire]
     async with server.pipeline(transaction=False) as pipeline:
         for args in wire:

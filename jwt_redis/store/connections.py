@@ -25,7 +25,20 @@ from redis.retry import Retry
 from jwt_redis.conf import config
 from jwt_redis.store import gate
 
-__all__ = ["TURN_TIMEOUT", "AsyncLine", "Line", "aconnect", "connect", "connection_limit", "server_location"]
+__all__ = [
+    "FAILURES",
+    "TURN_TIMEOUT",
+    "AsyncLine",
+    "Line",
+    "aconnect",
+    "close",
+    "connect",
+    "connection_limit",
+    "server_location",
+]
+
+# What the clients raise, where it is the server's or the network's doing.
+FAILURES = (redis.RedisError, redis.exceptions.RedisClusterException, OSError)
 
 # Seconds. Together they are the longest that a request waits for a server that does not answer.
 CONNECT_TIMEOUT = 0.25
@@ -87,6 +100,15 @@ def connect(*, gated: bool = True) -> redis.Redis:
         # redis-py's is 100, after which it refuses: a worker with more threads or greenlets than that has need of more.
         pool.max_connections = _NO_LIMIT
     return redis.Redis(connection_pool=pool, **options.get("REDIS_CLIENT_KWARGS", {}))
+
+
+def close(server: Any) -> None:
+    """All connections of a client of :func:`connect`."""
+    # close() spares a pool that was handed in.
+    pool = getattr(server, "connection_pool", None)
+    server.close()
+    if pool is not None:
+        pool.disconnect()
 
 
 class Line:

@@ -12,7 +12,7 @@ from jwt_redis import journal, keys
 from jwt_redis.management.base import ProgressLine, journal_needed, redis_needed
 from jwt_redis.operations import Done, Operation, run
 from jwt_redis.store import commands
-from jwt_redis.store.client import key_count, user_keys
+from jwt_redis.store.outside import key_count, user_keys
 
 _ROWS = 1000
 
