@@ -110,4 +110,4 @@ def _look_after_others() -> None:
         recovery.sweep_now_and_then()
     except (RevocationUnavailable, UntrustedStore) as error:
         # This revocation is done; the next one looks again.
-        logger.info("Pending revocations were not looked for: %s", error)
+        logger.info("Pending revocations were not looked for: %s", error, extra={"event": "sweep_put_off"})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Generic, TypeVar
@@ -12,14 +13,15 @@ from typing import Any, Generic, TypeVar
 from asgiref.sync import sync_to_async
 from django.dispatch import Signal
 
-from jwt_redis import journalling, near_cache, recovery
+from jwt_redis import journalling, near_cache, observers, recovery, signals
 from jwt_redis.exceptions import JournalUnavailable, RevocationUnavailable
 from jwt_redis.journal import Entry
+from jwt_redis.observers import Observer
 from jwt_redis.recovery import atrusted, trusted, under_way
 from jwt_redis.store.client import aexecute, execute
 from jwt_redis.store.commands import Command
 
-__all__ = ["SENDER", "Done", "Event", "Operation", "apublish", "arun", "publish", "run"]
+__all__ = ["SENDER", "Done", "Event", "Operation", "UseCase", "apublish", "arun", "publish", "run", "unavailable"]
 
 logger = logging.getLogger("jwt_redis")
 T = TypeVar("T")
@@ -35,6 +37,16 @@ class Event:
     facts: dict[str, Any]
     name: str
     level: int = logging.DEBUG
+
+
+@dataclass(frozen=True, slots=True)
+class UseCase:
+    """What is carried out, for whoever observes it: the function's name in :mod:`jwt_redis.sessions`, and whom it is
+    about where that is known."""
+
+    name: str
+    user: str | None = None
+    sid: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,30 +72,57 @@ class Operation(Generic[T]):
     is_optional: bool = False
 
 
-def run(operation: Operation[T] | Callable[[], Operation[T]]) -> T:
+def run(operation: Operation[T] | Callable[[], Operation[T]], case: UseCase | None = None) -> T:
     """Carry it out, publish what happened, and answer.
 
     A function makes an operation that rests on the copy of the marker: should the store turn out to be another one,
-    it is made anew.
+    it is made anew. ``case``: what it is to observers and to ``revocation_unavailable``; None for a part of a use case.
 
     :raises RevocationUnavailable: when Redis did not answer. What is in the journal by then is applied later.
     """
+    if case is None:
+        return publish(_run(operation))
+    with observers.watching(case.name):
+        try:
+            done = _run(operation)
+        except RevocationUnavailable as error:
+            done = unavailable(case, error)
+        return publish(done)
+
+
+async def arun(operation: Operation[T] | Callable[[], Operation[T]], case: UseCase | None = None) -> T:
+    """:func:`run` over ``redis.asyncio``."""
+    if case is None:
+        return await apublish(await _arun(operation))
+    with observers.watching(case.name):
+        try:
+            done = await _arun(operation)
+        except RevocationUnavailable as error:
+            done = unavailable(case, error)
+        return await apublish(done)
+
+
+def unavailable(case: UseCase, error: RevocationUnavailable) -> Done[Any]:
+    """The end of a use case for which Redis could not be asked."""
+    facts = {"user": case.user, "sid": case.sid, "use_case": case.name, "error": error}
+    event = Event(signals.revocation_unavailable, facts, "revocation_unavailable")
+    return Done(None, () if _is_telling.get() else (event,), error)
+
+
+def _run(operation: Operation[T] | Callable[[], Operation[T]]) -> Done[T]:
     work = partial(_carry_out, operation)
     if not (keys := _journalled(operation)):
-        return publish(trusted(work))
+        return trusted(work)
     with _own_rows(keys):
-        done = trusted(work, revokes=True)
-    return publish(done)
+        return trusted(work, revokes=True)
 
 
-async def arun(operation: Operation[T] | Callable[[], Operation[T]]) -> T:
-    """:func:`run` over ``redis.asyncio``."""
+async def _arun(operation: Operation[T] | Callable[[], Operation[T]]) -> Done[T]:
     work = partial(_acarry_out, operation)
     if not (keys := _journalled(operation)):
-        return await apublish(await atrusted(work))
+        return await atrusted(work)
     with _own_rows(keys):
-        done = await atrusted(work, revokes=True)
-    return await apublish(done)
+        return await atrusted(work, revokes=True)
 
 
 @contextmanager
@@ -151,20 +190,40 @@ def _next(step: Operation[T], result: Any) -> Operation[T] | Done[T]:
 def publish(done: Done[T]) -> T:
     """Send the events, then answer or raise."""
     for event in done.events:
-        _log(event)
-        _report(event.signal.send_robust(SENDER, **event.facts))
+        _note(event)
+        with _sending(event):
+            _report(event.signal.send_robust(SENDER, **event.facts))
     return _value(done)
 
 
 async def apublish(done: Done[T]) -> T:
     """:func:`publish` with ``asend_robust``."""
     for event in done.events:
-        _log(event)
-        _report(await event.signal.asend_robust(SENDER, **event.facts))
+        _note(event)
+        with _sending(event):
+            _report(await event.signal.asend_robust(SENDER, **event.facts))
     return _value(done)
 
 
-def _log(event: Event) -> None:
+# A receiver of revocation_unavailable that asks Redis is not told of that again, and again.
+_is_telling: ContextVar[bool] = ContextVar("jwt_redis_is_telling", default=False)
+
+
+@contextmanager
+def _sending(event: Event) -> Iterator[None]:
+    before = _is_telling.set(_is_telling.get() or event.signal is signals.revocation_unavailable)
+    try:
+        yield
+    except Exception:
+        # As when an event loop runs sync code: nobody can call an async receiver there.
+        logger.exception("The receivers of %s failed.", event.name, extra={"event": "receiver_failed"})
+    finally:
+        _is_telling.reset(before)
+
+
+def _note(event: Event) -> None:
+    if observers.installed:
+        observers.tell(Observer.happened, event.name, event.facts)
     if logger.isEnabledFor(event.level):
         said = " ".join(f"{name}={value}" for name, value in event.facts.items())
         logger.log(event.level, "%s: %s", event.name, said, extra={"event": event.name, **_prefixed(event.facts)})
@@ -178,7 +237,9 @@ def _prefixed(facts: dict[str, Any]) -> dict[str, Any]:
 def _report(responses: list[tuple[Any, Any]]) -> None:
     for receiver, response in responses:
         if isinstance(response, Exception):
-            logger.error("The signal receiver %r failed.", receiver, exc_info=response)
+            logger.error(
+                "The signal receiver %r failed.", receiver, exc_info=response, extra={"event": "receiver_failed"}
+            )
 
 
 def _value(done: Done[T]) -> T:

@@ -23,7 +23,7 @@ from jwt_redis.exceptions import RevocationUnavailable
 from jwt_redis.journal import Entry
 from jwt_redis.keys import user_id
 from jwt_redis.models import Revocation
-from jwt_redis.operations import run
+from jwt_redis.operations import UseCase, run
 from jwt_redis.sessions.ending import ending_all
 
 __all__ = ["connect"]
@@ -87,7 +87,7 @@ def _end_all(using: str, user: str, reason: str, intent: Entry | None) -> None:
 
 def _end_all_now(user: str, reason: str, entry: Entry, *, is_committed: bool = False) -> None:
     try:
-        run(ending_all(user, reason, entry))
+        run(ending_all(user, reason, entry), UseCase("end_all_sessions", user))
     except RevocationUnavailable:
         if not entry.is_written:
             raise
@@ -96,7 +96,9 @@ def _end_all_now(user: str, reason: str, entry: Entry, *, is_committed: bool = F
             _intend(user, reason)
             recovery.note_failure(has_left_rows=True)
         # It is in the journal, with the change, and is applied before this process answers anything else.
-        logger.warning("Redis is down; the end of a user's sessions stays pending.", extra={"event": "pending"})
+        logger.warning(
+            "Redis is down; the end of a user's sessions stays pending.", extra={"event": "revocation_pending"}
+        )
 
 
 def _intend(user: str, reason: str) -> Entry:
@@ -215,7 +217,10 @@ def _redis_may_be_down() -> Iterator[None]:
     try:
         yield
     except RevocationUnavailable:
-        logger.warning("Redis is down; a user's sessions are compared with the password at their next refresh.")
+        logger.warning(
+            "Redis is down; a user's sessions are compared with the password at their next refresh.",
+            extra={"event": "comparison_put_off"},
+        )
 
 
 def before_user_deleted(sender: type[Model], instance: Any, **kwargs: Any) -> None:

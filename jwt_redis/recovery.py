@@ -22,11 +22,12 @@ from django.core.signals import setting_changed
 from django.db import Error as DatabaseError
 from django.db import connections
 
-from jwt_redis import journal
+from jwt_redis import journal, observers
 from jwt_redis.conf import config
 from jwt_redis.exceptions import NotReplicated, RevocationUnavailable, StoreNotReady
 from jwt_redis.keys import SEEN, TRUSTED, UserTag, user_tag
 from jwt_redis.models import Revocation
+from jwt_redis.observers import Observer
 from jwt_redis.records import Marker
 from jwt_redis.store import client, commands, gate, markers
 from jwt_redis.store.commands import Command, Written
@@ -219,6 +220,7 @@ def _apply(found: list[Revocation], send: Send) -> bool:
         if row.moment_ms is None:
             journal.mark_applied((row.key,), written)
             logger.warning("Applied from the journal: %s", row, extra={"event": "revocation_applied"})
+            observers.tell(Observer.happened, "revocation_applied", {"user": row.user})
         else:
             again.append(row)
     if written is not None and again:
@@ -477,6 +479,7 @@ def _mend(link: client.Link, token: str, servers: frozenset[str], found: Marker 
         count,
         extra={"event": "store_established"},
     )
+    observers.tell(Observer.happened, "store_established", {"found": state, "revocations": count})
     return marker
 
 

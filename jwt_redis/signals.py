@@ -33,3 +33,7 @@ everything_revoked = Signal()
 
 # Redis could not be asked and ON_REDIS_FAILURE let a token through unchecked. user, sid, error
 check_failed_open = Signal()
+
+# Redis could not be asked, so a request is answered with 503, a call with RevocationUnavailable. Once for each of them.
+# user and sid (None where they are not known), use_case (the function in jwt_redis.sessions), error
+revocation_unavailable = Signal()

@@ -26,7 +26,9 @@ from rest_framework_simplejwt import backends, state
 from rest_framework_simplejwt import settings as simplejwt
 from rest_framework_simplejwt.backends import TokenBackend
 
+from jwt_redis import observers
 from jwt_redis.conf import config
+from jwt_redis.observers import Observer
 from jwt_redis.verdicts import Claims
 
 __all__ = ["REMEMBERED", "Remembered", "clear", "decode", "recall"]
@@ -188,7 +190,11 @@ def recall(token: Any, cls: type, made_of: tuple[Any, ...]) -> Remembered | None
     found = memo.get(digest)
     if found is None or found.good_for.get(cls) != made_of or found.names != _claim_names(simplejwt):
         return None
-    return found if found.from_ <= time.time() < found.until else None
+    if not found.from_ <= time.time() < found.until:
+        return None
+    if observers.installed:
+        observers.tell(Observer.recalled, True)
+    return found
 
 
 def decode(backend: TokenBackend, token: Any) -> tuple[dict[str, Any], Remembered | None]:
@@ -209,9 +215,13 @@ def decode(backend: TokenBackend, token: Any) -> tuple[dict[str, Any], Remembere
     found = memo.get(digest)
     if found is not None:
         if found.from_ <= time.time() < found.until:
+            if observers.installed:
+                observers.tell(Observer.recalled, True)
             return found.copy(), found
         # The backend says why.
         memo.drop(digest)
+    if observers.installed:
+        observers.tell(Observer.recalled, False)
     payload = backend.decode(token)
     made = _remembered(payload, memo.leeway)
     if made is None:

@@ -18,9 +18,11 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import Error as DatabaseError
 from django.db import connections
 
+from jwt_redis import observers
 from jwt_redis.conf import Config, NearCache, leeway_seconds, longest_access_lifetime
 from jwt_redis.exceptions import RevocationUnavailable
 from jwt_redis.near_cache.memory import CLOCK_DIFFERENCE, Memory
+from jwt_redis.observers import Observer
 from jwt_redis.records import Marker, SessionRecord
 from jwt_redis.recovery import trusted
 from jwt_redis.store import client, commands, gate, markers
@@ -82,6 +84,9 @@ class Follower:
         # The same moment by time.monotonic(), from which the copy of the marker counts.
         self._marker_from = float("-inf")
         self._asked_at = 0.0
+        # When the primary last proved what is believed, or when it began. Whether the lease was held since.
+        self._known_at = clock()
+        self._has_lease = False
         self._was_busy = False
         self._was_hinted = False
         self._stopping = threading.Event()
@@ -132,6 +137,7 @@ class Follower:
                     failures = 0
                 except (RevocationUnavailable, DatabaseError, ImproperlyConfigured) as error:
                     logger.debug("The revocation log cannot be followed: %s", error)
+                    self._tell()
                     # The client has logged why, and need not do so four times a second for ever.
                     self._stopping.wait(min(self._settings.poll * 2**failures, LONGEST_PAUSE))
                     failures = min(failures + 1, 10)
@@ -145,6 +151,7 @@ class Follower:
             logger.exception("The near cache has stopped.", extra={"event": "near_cache_stopped"})
         finally:
             self.believed_until = 0.0
+            self._tell()
             self._close_waker()
 
     def _look(self) -> None:
@@ -204,10 +211,24 @@ class Follower:
         logger.warning("The revocation log is read anew: %s.", why, extra={"event": "near_cache_resync"})
         self.believed_until = 0.0
         self._position = None
+        self._tell()
 
     def _believe(self) -> None:
         if not self._stopping.is_set():
+            self._tell()
+            self._known_at = self._proven_at
+            self._has_lease = True
             self.believed_until = self._proven_at + self._settings.lease
+
+    def _tell(self) -> None:
+        """Observers hear how old what is known has become, and of a lease that was held and is over, once."""
+        if self._stopping.is_set():
+            return
+        now = clock()
+        observers.tell(Observer.followed, now - self._known_at)
+        if self._has_lease and now >= self.believed_until:
+            self._has_lease = False
+            observers.tell(Observer.lease_lapsed)
 
     def _read_all(self) -> None:
         """The whole log; and from which moment on it lacks nothing."""

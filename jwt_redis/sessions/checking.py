@@ -11,12 +11,13 @@ from typing import Final
 from rest_framework_simplejwt.exceptions import TokenError
 from rest_framework_simplejwt.tokens import Token
 
-from jwt_redis import near_cache, signals
+from jwt_redis import near_cache, observers, signals
 from jwt_redis.conf import FailurePolicy, config, leeway_seconds
 from jwt_redis.decoding import claims_of, decode
 from jwt_redis.exceptions import RevocationUnavailable, StoreNotReady
 from jwt_redis.near_cache import vouches_for
-from jwt_redis.operations import Done, Event, Operation, apublish, arun, publish, run
+from jwt_redis.observers import Observer
+from jwt_redis.operations import Done, Event, Operation, UseCase, apublish, arun, publish, run, unavailable
 from jwt_redis.records import EndedSession, Marker, UserState
 from jwt_redis.recovery import atrusted, is_blocked, note_failure, trusted
 from jwt_redis.sessions.parts import marker_command, with_marker
@@ -99,15 +100,28 @@ def _read(claims: Claims) -> Operation[tuple[UserState, Verdict]]:
     )
 
 
-def _failed_open(
-    claims: Claims, error: RevocationUnavailable, policy: FailurePolicy | None
-) -> Done[tuple[UserState, Verdict]]:
+def _unchecked(
+    claims: Claims, error: RevocationUnavailable, policy: FailurePolicy | None, began: float
+) -> Done[Verdict]:
     # "allow" is for a Redis that cannot be asked, not for one that is known to lack something.
-    if (policy or config().on_redis_failure) != "allow" or isinstance(error, StoreNotReady):
-        raise error
+    is_open = (policy or config().on_redis_failure) == "allow" and not isinstance(error, StoreNotReady)
+    if observers.installed:
+        verdict, took = "allowed" if is_open else "unavailable", time.perf_counter() - began
+        observers.tell(Observer.checked, verdict, observers.UNCHECKED, took)
+    if not is_open:
+        return unavailable(_case("check", claims), error)
     facts = {"user": claims.user, "sid": claims.sid, "error": error}
     event = Event(signals.check_failed_open, facts, "check_failed_open", logging.WARNING)
-    return Done((UserState(), Verdict(True, checked=False)), (event,))
+    return Done(Verdict(True, checked=False), (event,))
+
+
+def _case(name: str, claims: Claims) -> UseCase:
+    return UseCase(name, claims.user, claims.sid)
+
+
+def _tell(verdict: Verdict, began: float) -> None:
+    took = time.perf_counter() - began
+    observers.tell(Observer.checked, verdict.reason or "allowed", observers.REDIS, took)
 
 
 # Made once: it is the answer to most requests.
@@ -136,11 +150,17 @@ def check(
     if not directly and vouches_for(claims):
         vouched = _with_record(claims) if needs_record else _VOUCHED
         if vouched is not None:
+            if observers.installed:
+                observers.tell(Observer.checked, "allowed", observers.MEMORY, None)
             return vouched
-    try:
-        verdict = trusted(partial(_ask, claims)) or run(lambda: _read(claims))[1]
-    except RevocationUnavailable as error:
-        return publish(_failed_open(claims, error, on_redis_failure))[1]
+    with observers.watching("check"):
+        began = time.perf_counter()
+        try:
+            verdict = trusted(partial(_ask, claims)) or run(lambda: _read(claims))[1]
+        except RevocationUnavailable as error:
+            return publish(_unchecked(claims, error, on_redis_failure, began))
+        if observers.installed:
+            _tell(verdict, began)
     if needs_record:
         near_cache.remember(claims, verdict.session)
     return verdict
@@ -154,11 +174,17 @@ async def acheck(
     if not directly and vouches_for(claims):
         vouched = _with_record(claims) if needs_record else _VOUCHED
         if vouched is not None:
+            if observers.installed:
+                observers.tell(Observer.checked, "allowed", observers.MEMORY, None)
             return vouched
-    try:
-        verdict = await atrusted(partial(_aask, claims)) or (await arun(lambda: _read(claims)))[1]
-    except RevocationUnavailable as error:
-        return (await apublish(_failed_open(claims, error, on_redis_failure)))[1]
+    with observers.watching("check"):
+        began = time.perf_counter()
+        try:
+            verdict = await atrusted(partial(_aask, claims)) or (await arun(lambda: _read(claims)))[1]
+        except RevocationUnavailable as error:
+            return await apublish(_unchecked(claims, error, on_redis_failure, began))
+        if observers.installed:
+            _tell(verdict, began)
     if needs_record:
         near_cache.remember(claims, verdict.session)
     return verdict
@@ -181,10 +207,14 @@ def _claims_or_why_not(token: str | Token) -> Claims | Explanation:
 def explain(token: str | Token) -> Explanation:
     """What :func:`check` says of a token of any type, and which rule says it."""
     claims = _claims_or_why_not(token)
-    return claims if isinstance(claims, Explanation) else _explained(claims, *run(lambda: _read(claims)))
+    if isinstance(claims, Explanation):
+        return claims
+    return _explained(claims, *run(lambda: _read(claims), _case("explain", claims)))
 
 
 async def aexplain(token: str | Token) -> Explanation:
     """:func:`explain` over ``redis.asyncio``."""
     claims = _claims_or_why_not(token)
-    return claims if isinstance(claims, Explanation) else _explained(claims, *await arun(lambda: _read(claims)))
+    if isinstance(claims, Explanation):
+        return claims
+    return _explained(claims, *await arun(lambda: _read(claims), _case("explain", claims)))

@@ -11,7 +11,7 @@ from jwt_redis.conf import config
 from jwt_redis.journal import Entry
 from jwt_redis.keys import user_id
 from jwt_redis.models import Revocation
-from jwt_redis.operations import Done, Event, Operation, arun, run
+from jwt_redis.operations import Done, Event, Operation, UseCase, arun, run
 from jwt_redis.sessions.parts import valid_reason, valid_sid
 from jwt_redis.store import commands
 from jwt_redis.store.commands import Ended
@@ -74,12 +74,14 @@ def _end_unlike(user: str, sid: str) -> Operation[int]:
 
 def end_session_of_former_password(user: Any, sid: str) -> None:
     """The session was opened under another password than today's: it is over, whatever becomes of the request."""
-    run(_end_unlike(user_id(user), valid_sid(sid)))
+    key = user_id(user)
+    run(_end_unlike(key, valid_sid(sid)), UseCase("end_session_of_former_password", key, sid))
 
 
 async def aend_session_of_former_password(user: Any, sid: str) -> None:
     """:func:`end_session_of_former_password` over ``redis.asyncio``."""
-    await arun(_end_unlike(user_id(user), valid_sid(sid)))
+    key = user_id(user)
+    await arun(_end_unlike(key, valid_sid(sid)), UseCase("end_session_of_former_password", key, sid))
 
 
 def end_session(user: Any, sid: str, *, reason: str = "logout", even_if_unknown: bool = True) -> bool:
@@ -90,12 +92,14 @@ def end_session(user: Any, sid: str, *, reason: str = "logout", even_if_unknown:
 
     :raises ValueError: when ``sid`` cannot be a session id.
     """
-    return run(ending(user_id(user), (valid_sid(sid),), reason, even_if_unknown)) > 0
+    key = user_id(user)
+    return run(ending(key, (valid_sid(sid),), reason, even_if_unknown), UseCase("end_session", key, sid)) > 0
 
 
 async def aend_session(user: Any, sid: str, *, reason: str = "logout", even_if_unknown: bool = True) -> bool:
     """:func:`end_session` over ``redis.asyncio``."""
-    return await arun(ending(user_id(user), (valid_sid(sid),), reason, even_if_unknown)) > 0
+    key = user_id(user)
+    return await arun(ending(key, (valid_sid(sid),), reason, even_if_unknown), UseCase("end_session", key, sid)) > 0
 
 
 def _end_others(user: str, sid: str, reason: str) -> Operation[int]:
@@ -110,12 +114,14 @@ def end_other_sessions(user: Any, sid: str, *, reason: str = "logout_others") ->
     Under the blacklist strategy, tokens of sessions that the store does not know are refused too; were ``sid`` one of
     those, it would be ended with them.
     """
-    return run(_end_others(user_id(user), valid_sid(sid), reason))
+    key = user_id(user)
+    return run(_end_others(key, valid_sid(sid), reason), UseCase("end_other_sessions", key, sid))
 
 
 async def aend_other_sessions(user: Any, sid: str, *, reason: str = "logout_others") -> int:
     """:func:`end_other_sessions` over ``redis.asyncio``."""
-    return await arun(_end_others(user_id(user), valid_sid(sid), reason))
+    key = user_id(user)
+    return await arun(_end_others(key, valid_sid(sid), reason), UseCase("end_other_sessions", key, sid))
 
 
 def ending_all(user: str, reason: str, intent: Entry | None = None) -> Operation[int]:
@@ -132,9 +138,11 @@ def ending_all(user: str, reason: str, intent: Entry | None = None) -> Operation
 
 def end_all_sessions(user: Any, *, reason: str = "logout_all") -> int:
     """End all of a user's sessions, and refuse the user's older tokens that have none. How many sessions there were."""
-    return run(ending_all(user_id(user), reason))
+    key = user_id(user)
+    return run(ending_all(key, reason), UseCase("end_all_sessions", key))
 
 
 async def aend_all_sessions(user: Any, *, reason: str = "logout_all") -> int:
     """:func:`end_all_sessions` over ``redis.asyncio``."""
-    return await arun(ending_all(user_id(user), reason))
+    key = user_id(user)
+    return await arun(ending_all(key, reason), UseCase("end_all_sessions", key))

@@ -9,7 +9,7 @@ from typing import Any
 
 from jwt_redis.devices import Device
 from jwt_redis.keys import DEVICE, LABEL, user_id
-from jwt_redis.operations import Done, Operation, arun, run
+from jwt_redis.operations import Done, Operation, UseCase, arun, run
 from jwt_redis.records import EndedSession, Marker, SessionRecord
 from jwt_redis.sessions.parts import marker_command, moment_of, valid_sid, with_marker
 from jwt_redis.store import commands
@@ -78,19 +78,23 @@ def is_known(user: Any, sid: str) -> bool:
 
     :raises ValueError: when ``sid`` cannot be a session id.
     """
-    return run(_is_known(user_id(user), valid_sid(sid)))
+    key = user_id(user)
+    return run(_is_known(key, valid_sid(sid)), UseCase("is_known", key, sid))
 
 
 async def ais_known(user: Any, sid: str) -> bool:
     """:func:`is_known` over ``redis.asyncio``."""
-    return await arun(_is_known(user_id(user), valid_sid(sid)))
+    key = user_id(user)
+    return await arun(_is_known(key, valid_sid(sid)), UseCase("is_known", key, sid))
 
 
 def list_sessions(user: Any) -> list[Session]:
     """The user's live sessions, the one used last first."""
-    return [session for _, session in run(live_sessions(user_id(user))).values()]
+    key = user_id(user)
+    return [session for _, session in run(live_sessions(key), UseCase("list_sessions", key)).values()]
 
 
 async def alist_sessions(user: Any) -> list[Session]:
     """:func:`list_sessions` over ``redis.asyncio``."""
-    return [session for _, session in (await arun(live_sessions(user_id(user)))).values()]
+    key = user_id(user)
+    return [session for _, session in (await arun(live_sessions(key), UseCase("list_sessions", key))).values()]

@@ -17,7 +17,7 @@ from jwt_redis import near_cache, signals
 from jwt_redis.conf import simplejwt_setting
 from jwt_redis.decoding import claims_of
 from jwt_redis.devices import Device, device_of, signing_in_device
-from jwt_redis.operations import Done, Event, Operation, arun, run
+from jwt_redis.operations import Done, Event, Operation, UseCase, arun, run
 from jwt_redis.sessions.ending import confirmed, ended_events
 from jwt_redis.sessions.parts import new_nonce
 from jwt_redis.store import commands
@@ -45,7 +45,7 @@ def _new_token(user: Any) -> RefreshToken:
     return token
 
 
-def _register(token: Any, device: Device | None) -> Operation[None]:
+def _register(token: Any, device: Device | None, name: str) -> tuple[Operation[None], UseCase]:
     claims = claims_of(token)
     if claims.sid is None:
         raise TokenError("Token has no 'sid' claim")
@@ -77,7 +77,7 @@ def _register(token: Any, device: Device | None) -> Operation[None]:
         fingerprint=token.fingerprint,
         device=device.dump(),
     )
-    return Operation((command,), finish)
+    return Operation((command,), finish), UseCase(name, claims.user, claims.sid)
 
 
 def register(token: Token, device: Device | None = None) -> None:
@@ -87,13 +87,13 @@ def register(token: Token, device: Device | None = None) -> None:
     ``device``: the one of :func:`~jwt_redis.devices.signing_in_from` if None.
     """
     if not getattr(token, "registered", True):
-        run(_register(token, device))
+        run(*_register(token, device, "register"))
 
 
 async def aregister(token: Token, device: Device | None = None) -> None:
     """:func:`register` over ``redis.asyncio``."""
     if not getattr(token, "registered", True):
-        await arun(_register(token, device))
+        await arun(*_register(token, device, "register"))
 
 
 def open_session(user: Any, request: Any | None = None) -> RefreshToken:
@@ -104,12 +104,12 @@ def open_session(user: Any, request: Any | None = None) -> RefreshToken:
     :raises ImproperlyConfigured: when ``SIMPLE_JWT`` names a serializer whose tokens have no session.
     """
     token = _new_token(user)
-    run(_register(token, device_of(request)))
+    run(*_register(token, device_of(request), "open_session"))
     return token
 
 
 async def aopen_session(user: Any, request: Any | None = None) -> RefreshToken:
     """:func:`open_session` over ``redis.asyncio``."""
     token = await sync_to_async(_new_token)(user)
-    await arun(_register(token, device_of(request)))
+    await arun(*_register(token, device_of(request), "open_session"))
     return token

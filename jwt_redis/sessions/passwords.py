@@ -6,7 +6,7 @@ from typing import Any
 
 from jwt_redis.fingerprints import fingerprints, matches
 from jwt_redis.keys import user_id
-from jwt_redis.operations import Done, Operation, arun, run
+from jwt_redis.operations import Done, Operation, UseCase, arun, run
 from jwt_redis.records import SessionRecord
 from jwt_redis.sessions.ending import ending
 from jwt_redis.sessions.listing import Session, live_sessions
@@ -28,12 +28,12 @@ def _end_stale(user: Any) -> Operation[int]:
 
 def end_stale_sessions(user: Any) -> int:
     """End those of a user's sessions that were opened under another password. How many there were."""
-    return run(_end_stale(user))
+    return run(_end_stale(user), UseCase("end_stale_sessions", user_id(user)))
 
 
 async def aend_stale_sessions(user: Any) -> int:
     """:func:`end_stale_sessions` over ``redis.asyncio``."""
-    return await arun(_end_stale(user))
+    return await arun(_end_stale(user), UseCase("end_stale_sessions", user_id(user)))
 
 
 def _rebind(before: Any, after: Any) -> Operation[int]:
@@ -56,9 +56,9 @@ def rebind_sessions(before: Any, after: Any) -> int:
 
     ``before`` and ``after`` are the user with the one and with the other.
     """
-    return run(_rebind(before, after))
+    return run(_rebind(before, after), UseCase("rebind_sessions", user_id(after)))
 
 
 async def arebind_sessions(before: Any, after: Any) -> int:
     """:func:`rebind_sessions` over ``redis.asyncio``."""
-    return await arun(_rebind(before, after))
+    return await arun(_rebind(before, after), UseCase("rebind_sessions", user_id(after)))

@@ -15,7 +15,7 @@ from jwt_redis.decoding import claims_of, decode
 from jwt_redis.journal import Entry
 from jwt_redis.keys import user_id
 from jwt_redis.models import Revocation
-from jwt_redis.operations import Done, Event, Operation, arun, run
+from jwt_redis.operations import Done, Event, Operation, UseCase, arun, run
 from jwt_redis.sessions.ending import ending
 from jwt_redis.sessions.parts import moment_of, valid_reason
 from jwt_redis.store import commands, markers
@@ -32,13 +32,14 @@ __all__ = [
 ]
 
 
-def _revoke(token: str | Token, reason: str) -> Operation[Any]:
+def _revoke(token: str | Token, reason: str) -> tuple[Operation[Any], UseCase]:
     verified = decode(token)
     claims = claims_of(verified)
+    case = UseCase("revoke_token", claims.user, claims.sid)
     if claims.sid is not None and claims.owns_session:
-        return ending(claims.user, (claims.sid,), reason, True)
+        return ending(claims.user, (claims.sid,), reason, True), case
 
-    return _blacklist(claims.user, claims.jti, claims.exp, reason)
+    return _blacklist(claims.user, claims.jti, claims.exp, reason), case
 
 
 def _blacklist(user: str, jti: str, exp: int, reason: str) -> Operation[bool]:
@@ -57,12 +58,12 @@ def revoke_token(token: str | Token, *, reason: str = "revoked") -> bool:
 
     :raises TokenError: when the token is expired or not good, so that there is nothing to revoke.
     """
-    return bool(run(_revoke(token, reason)))
+    return bool(run(*_revoke(token, reason)))
 
 
 async def arevoke_token(token: str | Token, *, reason: str = "revoked") -> bool:
     """:func:`revoke_token` over ``redis.asyncio``."""
-    return bool(await arun(_revoke(token, reason)))
+    return bool(await arun(*_revoke(token, reason)))
 
 
 def _blacklist_jti(user: str, jti: str, reason: str) -> Operation[bool]:
@@ -79,12 +80,14 @@ def revoke_jti(user: Any, jti: str, *, reason: str = "revoked") -> bool:
 
     :raises ValueError: when ``jti`` cannot be a token's id.
     """
-    return run(_blacklist_jti(user_id(user), jti, reason))
+    key = user_id(user)
+    return run(_blacklist_jti(key, jti, reason), UseCase("revoke_jti", key))
 
 
 async def arevoke_jti(user: Any, jti: str, *, reason: str = "revoked") -> bool:
     """:func:`revoke_jti` over ``redis.asyncio``."""
-    return await arun(_blacklist_jti(user_id(user), jti, reason))
+    key = user_id(user)
+    return await arun(_blacklist_jti(key, jti, reason), UseCase("revoke_jti", key))
 
 
 def _revoke_everything(before: datetime | None, reason: str) -> Operation[datetime]:
@@ -112,9 +115,9 @@ def revoke_everything(before: datetime | None = None, *, reason: str = "revoked"
 
     :raises ValueError: when ``before`` has no time zone, or is yet to come.
     """
-    return run(_revoke_everything(before, reason))
+    return run(_revoke_everything(before, reason), UseCase("revoke_everything"))
 
 
 async def arevoke_everything(before: datetime | None = None, *, reason: str = "revoked") -> datetime:
     """:func:`revoke_everything` over ``redis.asyncio``."""
-    return await arun(_revoke_everything(before, reason))
+    return await arun(_revoke_everything(before, reason), UseCase("revoke_everything"))

@@ -8,28 +8,29 @@ from typing import Any, Final
 
 from rest_framework_simplejwt.tokens import Token
 
-from jwt_redis import near_cache, signals
+from jwt_redis import near_cache, observers, signals
 from jwt_redis.decoding import claims_of
 from jwt_redis.devices import Device
 from jwt_redis.exceptions import RevokedToken
 from jwt_redis.fingerprints import fingerprints
-from jwt_redis.operations import Done, Event, Operation, arun, run
+from jwt_redis.observers import Observer
+from jwt_redis.operations import Done, Event, Operation, UseCase, arun, run
 from jwt_redis.records import EndedSession, Marker, SessionRecord
 from jwt_redis.sessions.ending import confirmed, ended_events
 from jwt_redis.sessions.parts import new_nonce, with_marker
 from jwt_redis.store import commands, markers
 from jwt_redis.store.commands import Rotation
+from jwt_redis.verdicts import Claims
 
 __all__ = ["arotate", "rotate"]
 
 _ALARMS: Final = {
-    "reuse": (signals.refresh_token_reused, logging.WARNING),
-    "ahead": (signals.store_rolled_back, logging.CRITICAL),
+    "reuse": (signals.refresh_token_reused, "refresh_token_reused", logging.WARNING),
+    "ahead": (signals.store_rolled_back, "store_rolled_back", logging.CRITICAL),
 }
 
 
-def _rotate(token: Token, user: Any, device: Device, rotating: bool) -> Operation[SessionRecord]:
-    claims = claims_of(token)
+def _rotate(token: Token, claims: Claims, user: Any, device: Device | None, rotating: bool) -> Operation[SessionRecord]:
     sid = claims.sid
     if sid is None:
         raise RevokedToken("no_session")
@@ -40,6 +41,8 @@ def _rotate(token: Token, user: Any, device: Device, rotating: bool) -> Operatio
     asked_at = near_cache.clock()
 
     def finish(rotation: Rotation) -> Done[SessionRecord] | Operation[SessionRecord]:
+        if observers.installed:
+            observers.tell(Observer.refreshed, rotation.outcome)
         if rotation.outcome in ("rotated", "touched", "grace") and isinstance(rotation.session, SessionRecord):
             if hasattr(token, "seen_alive"):
                 token.seen_alive(asked_at)
@@ -47,8 +50,8 @@ def _rotate(token: Token, user: Any, device: Device, rotating: bool) -> Operatio
             return Done(rotation.session, (event,))
         events: tuple[Event, ...] = ()
         if rotation.outcome in _ALARMS:
-            signal, level = _ALARMS[rotation.outcome]
-            events = (Event(signal, facts, rotation.outcome, level),)
+            signal, name, level = _ALARMS[rotation.outcome]
+            events = (Event(signal, facts, name, level),)
         if rotation.ended and isinstance(rotation.session, EndedSession):
             events += ended_events(claims.user, (sid,), rotation.session.why)
         refused: Done[SessionRecord] = Done(_NOBODY, events, RevokedToken(rotation.reason or "no_session"))
@@ -64,7 +67,7 @@ def _rotate(token: Token, user: Any, device: Device, rotating: bool) -> Operatio
             nonce=new_nonce(),
             fingerprints=fingerprints(user, sid),
             # A client that does not say what it is leaves what was known.
-            device=device.dump() if device.user_agent else "",
+            device=device.dump() if device is not None and device.user_agent else "",
             marker=marker,
             rotating=rotating,
         )
@@ -87,9 +90,13 @@ def rotate(token: Token, user: Any, device: Device | None = None, *, rotating: b
 
     :raises RevokedToken: when it was used before (the session is ended), or the session is over.
     """
-    return run(lambda: _rotate(token, user, device or Device(), rotating))
+    claims = claims_of(token)
+    return run(lambda: _rotate(token, claims, user, device, rotating), UseCase("rotate", claims.user, claims.sid))
 
 
 async def arotate(token: Token, user: Any, device: Device | None = None, *, rotating: bool = True) -> SessionRecord:
     """:func:`rotate` over ``redis.asyncio``."""
-    return await arun(lambda: _rotate(token, user, device or Device(), rotating))
+    claims = claims_of(token)
+    return await arun(
+        lambda: _rotate(token, claims, user, device, rotating), UseCase("rotate", claims.user, claims.sid)
+    )

@@ -6,6 +6,9 @@ import threading
 import time
 from typing import Final
 
+from jwt_redis import observers
+from jwt_redis.observers import Observer
+
 __all__ = ["Breaker"]
 
 
@@ -17,7 +20,9 @@ class Breaker:
 
     pause: Final = 0.5
 
-    def __init__(self) -> None:
+    def __init__(self, node: str = "") -> None:
+        """``node``: the server's name in a cluster, for observers."""
+        self._node = node
         self._open_until = 0.0
         self._lock = threading.Lock()
 
@@ -40,7 +45,10 @@ class Breaker:
     def failed(self) -> None:
         """The server did not answer."""
         self._open_until = time.monotonic() + self.pause
+        observers.tell(Observer.breaker, self._node, True)
 
     def succeeded(self) -> None:
         """The server answered."""
-        self._open_until = 0.0
+        if self._open_until:
+            self._open_until = 0.0
+            observers.tell(Observer.breaker, self._node, False)

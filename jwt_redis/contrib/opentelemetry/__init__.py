@@ -1,0 +1,3 @@
+"""Spans around the use cases: ``INSTALLED_APPS += ["jwt_redis.contrib.opentelemetry"]``."""
+
+from __future__ import annotations
