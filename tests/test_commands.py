@@ -17,6 +17,7 @@ from django.test import override_settings
 from jwt_redis import journal, keys, sessions
 from jwt_redis.exceptions import NotReplicated
 from jwt_redis.journal import Entry
+from jwt_redis.management.base import columns, table
 from jwt_redis.models import Revocation
 from jwt_redis.testing.servers import RedisServer, free_port
 from tests.test_redis_failure import pointed_at
@@ -386,3 +387,46 @@ def test_why_of_no_token_is_a_refusal_too(token: str) -> None:
     with pytest.raises(SystemExit):
         call_command("jwt_why", token, "--json", stdout=out)
     assert json.loads(out.getvalue())["reason"] == "token_not_valid"
+
+
+# For scripts, and for terminals ------------------------------------------------------------------------------------
+
+
+def test_each_command_that_changes_something_tells_a_script_what(alice: Any, store: redis.Redis) -> None:
+    for _ in range(3):
+        sessions.open_session(alice)
+    end = ("jwt_revoke", "--user", "alice", "--json")
+    assert json.loads(run(*end, "--dry-run"))["count"] == 3
+    done = json.loads(run(*end))
+    assert (done["count"], done["dry_run"]) == (3, False)
+    assert json.loads(run(*end))["count"] == 0
+    everything = json.loads(run("jwt_revoke", "--all", "--no-input", "--json"))
+    assert everything["count"] is None and datetime.fromisoformat(everything["before"])
+    assert json.loads(run("jwt_sync", "--json")) == {"dry_run": False, "applied": 0, "pending": 0}
+    assert json.loads(run("jwt_sync", "--json", "--dry-run")) == {"dry_run": True, "pending": 0}
+    store.hset(keys.devices_key("77"), "sid:x", "y")
+    assert json.loads(run("jwt_cleanup", "--json"))["devices"] == 1
+
+
+def test_a_script_is_not_asked(alice: Any) -> None:
+    token = sessions.open_session(alice)
+    with pytest.raises(CommandError, match="--no-input"):
+        run("jwt_revoke", "--all", "--json")
+    assert is_good(token)
+
+
+def test_what_a_client_calls_itself_does_not_steer_the_terminal(alice: Any, rf: Any) -> None:
+    sessions.open_session(alice, rf.get("/", headers={"User-Agent": "\x1b[2J\x07Evil\u202e\u200b\x9b31m browser"}))
+    said = run("jwt_sessions", "alice")
+    assert "Evil" in said and not {"\x1b", "\x07", "\u202e", "\u200b", "\x9b"} & set(said)
+
+
+def test_columns_of_wide_characters_are_aligned() -> None:
+    lines = table(("NAME", "NEXT"), [("日本語", "x"), ("abc", "x"), ("e\u0301te\u0301", "x")])
+    assert [columns(line[: line.index("x")]) for line in lines[2:]] == [8, 8, 8]
+
+
+def test_a_table_is_cut_where_the_terminal_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
+    monkeypatch.setenv("COLUMNS", "20")
+    assert {columns(line) for line in table(("A", "B"), [("日" * 5, "本" * 20)])[2:]} <= {19, 20}

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import getpass
+import json
 import shutil
 import sys
 import time
+import unicodedata
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -14,13 +16,25 @@ from typing import IO, Any
 from django.contrib.auth import get_user_model
 from django.core.exceptions import ValidationError
 from django.core.management.base import CommandError
+from django.core.serializers.json import DjangoJSONEncoder
 from django.db import Error as DatabaseError
 
 from jwt_redis import journal
 from jwt_redis.exceptions import NotReplicated, RevocationUnavailable
 from jwt_redis.keys import user_id
 
-__all__ = ["ProgressLine", "actor", "ago", "find_user", "journal_needed", "redis_needed", "table"]
+__all__ = [
+    "ProgressLine",
+    "actor",
+    "ago",
+    "as_json",
+    "columns",
+    "find_user",
+    "journal_needed",
+    "printable",
+    "redis_needed",
+    "table",
+]
 
 
 def find_user(text: str) -> str:
@@ -118,14 +132,46 @@ def ago(moment: datetime) -> str:
 
 
 def table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    """Lines of aligned columns. The last one is cut where the terminal ends."""
-    widths = [max(len(row[i]) for row in (headings, *rows)) for i in range(len(headings))]
+    """Lines of aligned columns, the heading and a rule first. The last column is cut where the terminal ends.
+
+    Cells are a client's own words, perhaps: what would steer a terminal, or turn its writing around, is left out.
+    """
+    clean = [[printable(cell) for cell in row] for row in (headings, *rows)]
+    widths = [max(columns(row[i]) for row in clean) for i in range(len(headings))]
     room = shutil.get_terminal_size((120, 24)).columns if sys.stdout.isatty() else None
     lines = []
-    for row in (headings, ["-" * width for width in widths], *rows):
-        line = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        lines.append(line if room is None or len(line) <= room else line[: room - 1] + "…")
+    for row in (clean[0], ["-" * width for width in widths], *clean[1:]):
+        line = "  ".join(cell + " " * (width - columns(cell)) for cell, width in zip(row, widths, strict=True)).rstrip()
+        lines.append(line if room is None else _cut(line, room))
     return lines
+
+
+def printable(text: str) -> str:
+    """Without control and format characters (Unicode's Cc, Cf, Cs, Zl, Zp)."""
+    return "".join(one for one in text if unicodedata.category(one) not in _UNPRINTABLE)
+
+
+_UNPRINTABLE = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
+
+
+def columns(text: str) -> int:
+    """How many columns a terminal takes for it: two for a wide character, none for one that combines (UAX 11)."""
+    return sum(
+        0 if unicodedata.combining(one) else 2 if unicodedata.east_asian_width(one) in "WF" else 1 for one in text
+    )
+
+
+def _cut(line: str, room: int) -> str:
+    if columns(line) <= room:
+        return line
+    while line and columns(line) > room - 1:
+        line = line[:-1]
+    return line + "…"
+
+
+def as_json(facts: Any) -> str:
+    """For a script to read: dates in ISO 8601."""
+    return json.dumps(facts, cls=DjangoJSONEncoder, indent=2)
 
 
 class ProgressLine:

@@ -9,7 +9,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from jwt_redis import journal, keys
-from jwt_redis.management.base import ProgressLine, journal_needed, redis_needed
+from jwt_redis.management.base import ProgressLine, as_json, journal_needed, redis_needed
 from jwt_redis.operations import Done, Operation, run
 from jwt_redis.store import commands
 from jwt_redis.store.outside import key_count, user_keys
@@ -30,21 +30,35 @@ class Command(BaseCommand):
         """The options."""
         parser.add_argument("--dry-run", action="store_true", help="only count")
         parser.add_argument("--batch", type=int, default=500, help="keys a SCAN step (default 500)")
+        parser.add_argument("--json", action="store_true", help="for a script to read")
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Walk the store. Each script works on one user's few fields, so Redis is never held up."""
         if options["batch"] < 1:
             raise CommandError("--batch: a number above zero is needed.")
         dry_run = options["dry_run"]
-        self._clean_journal(dry_run)
-        self._clean_redis(dry_run, options["batch"])
+        # What was done is told even if what comes next fails.
+        facts: dict[str, Any] = {"dry_run": dry_run}
+        verb = "Would drop" if dry_run else "Dropped"
+        try:
+            if (rows := self._clean_journal(dry_run)) is not None:
+                facts["journal_rows"] = rows
+                if not options["json"]:
+                    self.stdout.write(f"{verb} {rows} row{'' if rows == 1 else 's'} of the journal.")
+            fields, devices, users = self._clean_redis(dry_run, options["batch"])
+            facts |= {"fields": fields, "devices": devices, "users": users}
+            if not options["json"]:
+                self.stdout.write(f"{verb} {fields} expired fields and {devices} device fields of {users} users.")
+        finally:
+            if options["json"]:
+                self.stdout.write(as_json(facts))
 
-    def _clean_journal(self, dry_run: bool) -> None:
+    def _clean_journal(self, dry_run: bool) -> int | None:
         """A thousand rows a DELETE, so that none holds a lock for long. Pending rows are never among them."""
         with journal_needed():
             # What is left of a journal that was switched off has run out too.
             if not journal.is_on() and not journal.has_table():
-                return
+                return None
             total = journal.expired().count()
             dropped = total
             if not dry_run:
@@ -56,10 +70,9 @@ class Command(BaseCommand):
                     dropped += rows._raw_delete(rows.db)
                     line.show(dropped)
                 line.close()
-        verb = "Would drop" if dry_run else "Dropped"
-        self.stdout.write(f"{verb} {dropped} row{'' if dropped == 1 else 's'} of the journal.")
+        return dropped
 
-    def _clean_redis(self, dry_run: bool, batch_size: int) -> None:
+    def _clean_redis(self, dry_run: bool, batch_size: int) -> tuple[int, int, int]:
         users = fields = devices = 0
         with redis_needed():
             line = ProgressLine(sys.stderr, key_count())
@@ -74,8 +87,7 @@ class Command(BaseCommand):
                 scanned += len(batch)
                 line.show(scanned)
             line.close()
-        verb = "Would drop" if dry_run else "Dropped"
-        self.stdout.write(f"{verb} {fields} expired fields and {devices} device fields of {users} users.")
+        return fields, devices, users
 
 
 def _ranges() -> Iterator[tuple[int, int]]:

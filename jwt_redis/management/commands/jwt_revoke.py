@@ -11,7 +11,7 @@ from django.utils.dateparse import parse_datetime
 from rest_framework_simplejwt.exceptions import TokenError
 
 from jwt_redis import journal, sessions
-from jwt_redis.management.base import actor, find_user, redis_needed
+from jwt_redis.management.base import actor, as_json, find_user, redis_needed
 
 
 class Command(BaseCommand):
@@ -33,11 +33,12 @@ class Command(BaseCommand):
         )
         parser.add_argument("--reason", default="revoked", help="why: letters, digits and underscores")
         parser.add_argument("--dry-run", action="store_true", help="only say what would be revoked")
+        parser.add_argument("--json", action="store_true", help="for a script to read; it is never asked")
         parser.add_argument("--no-input", "--noinput", action="store_true", help="do not ask")
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Find out what is meant, and do it."""
-        self.reason, self.dry_run = options["reason"], options["dry_run"]
+        self.reason, self.dry_run, self.is_json = options["reason"], options["dry_run"], options["json"]
         chosen = [name for name in ("token", "session", "jti", "all") if options[name]]
         if len(chosen) > 1:
             raise CommandError("Only one of " + ", ".join(f"--{name}" for name in chosen) + " at a time.")
@@ -71,26 +72,29 @@ class Command(BaseCommand):
             token = sys.stdin.readline().strip()
         if self.dry_run:
             found = sessions.explain(token)
-            self.stdout.write(f"Would revoke a token that is {'good' if found.allowed else 'refused: ' + found.rule}")
+            self._would(
+                f"revoke a token that is {'good' if found.allowed else 'refused: ' + found.rule}", found.allowed
+            )
             return
         changed = sessions.revoke_token(token, reason=self.reason)
-        self._say(changed, "The token is revoked.", "The token was revoked before, or its session is over.")
+        self._say(int(changed), "The token is revoked.", "The token was revoked before, or its session is over.")
 
     def _of_user(self, kind: str, user: str, options: dict[str, Any]) -> None:
         if kind == "jti":
             if self.dry_run:
-                self.stdout.write(f"Would revoke the token {options['jti']} of user {user}.")
+                self._would(f"revoke the token {options['jti']} of user {user}.", 1)
                 return
             changed = sessions.revoke_jti(user, options["jti"], reason=self.reason)
-            self._say(changed, "The token is revoked.", "The token was revoked before.")
+            self._say(int(changed), "The token is revoked.", "The token was revoked before.")
         elif kind == "session":
             sid = options["session"]
             if self.dry_run:
-                state = "alive" if sid in _live(user) else "not alive"
-                self.stdout.write(f"Would end the session {sid} of user {user}, which is {state}.")
+                is_alive = sid in _live(user)
+                state = "alive" if is_alive else "not alive"
+                self._would(f"end the session {sid} of user {user}, which is {state}.", is_alive)
                 return
             changed = sessions.end_session(user, sid, reason=self.reason)
-            self._say(changed, "The session is ended.", "There was no such live session.")
+            self._say(int(changed), "The session is ended.", "There was no such live session.")
         else:
             self._all_of_user(user, options["kept"])
 
@@ -100,13 +104,15 @@ class Command(BaseCommand):
         if kept and kept not in live:
             raise CommandError(f"--except: user {user} has no live session {kept}. `jwt_sessions` lists them.")
         if self.dry_run:
-            self.stdout.write(f"Would end {len(live) - bool(kept)} sessions of user {user}.")
+            count = len(live) - bool(kept)
+            self._would(f"end {count} session{'' if count == 1 else 's'} of user {user}.", count)
             return
         if kept:
             count = sessions.end_other_sessions(user, kept, reason=self.reason)
         else:
             count = sessions.end_all_sessions(user, reason=self.reason)
-        self._say(True, f"Ended {count} session{'' if count == 1 else 's'} of user {user}.", "")
+        done = f"Ended {count} session{'' if count == 1 else 's'} of user {user}."
+        self._say(count, done, done)
 
     def _everything(self, before: str | None, *, ask: bool) -> None:
         moment = None
@@ -123,8 +129,10 @@ class Command(BaseCommand):
                 raise CommandError("--before: that moment is yet to come.")
         which = f"every session from before {moment.isoformat()}" if moment else "every session of every user"
         if self.dry_run:
-            self.stdout.write(f"Would revoke {which}.")
+            self._would(f"revoke {which}.", None)
             return
+        if ask and self.is_json:
+            raise CommandError("Nothing was revoked: with --json nobody is asked. Add --no-input.")
         if ask:
             try:
                 answer = input(f"This revokes {which}. Type 'yes' to go on: ")
@@ -133,12 +141,22 @@ class Command(BaseCommand):
             if answer.strip() != "yes":
                 raise CommandError("Nothing was revoked.")
         in_force = sessions.revoke_everything(moment, reason=self.reason)
-        self._say(
-            True, f"Everything from before {in_force.isoformat()} is revoked, in every process within a second.", ""
-        )
+        done = f"Everything from before {in_force.isoformat()} is revoked, in every process within a second."
+        self._say(None, done, done, before=in_force)
 
-    def _say(self, changed: bool, done: str, nothing: str) -> None:
-        self.stdout.write(self.style.SUCCESS(done) if changed else self.style.WARNING(nothing))
+    def _would(self, what: str, count: int | None) -> None:
+        if self.is_json:
+            self.stdout.write(as_json({"dry_run": True, "would": what.rstrip("."), "count": count}))
+        else:
+            self.stdout.write(f"Would {what}")
+
+    def _say(self, count: int | None, done: str, nothing: str, **facts: Any) -> None:
+        """``count``: what was alive until now; None where nobody counts."""
+        said = nothing if count == 0 else done
+        if self.is_json:
+            self.stdout.write(as_json({"dry_run": False, "count": count, "said": said, **facts}))
+        else:
+            self.stdout.write(self.style.WARNING(said) if count == 0 else self.style.SUCCESS(said))
 
 
 def _live(user: str) -> list[str]:

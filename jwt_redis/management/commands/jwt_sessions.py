@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
-from django.core.serializers.json import DjangoJSONEncoder
 
 from jwt_redis import journal, sessions
 from jwt_redis.devices import describe
-from jwt_redis.management.base import ago, find_user, journal_needed, redis_needed, table
+from jwt_redis.management.base import ago, as_json, find_user, journal_needed, redis_needed, table
 
 
 class Command(BaseCommand):
@@ -30,13 +28,13 @@ class Command(BaseCommand):
         """Print them."""
         user = find_user(options["user"])
         if options["history"]:
-            self._history(user, as_json=options["json"])
+            self._history(user, is_json=options["json"])
             return
         with redis_needed():
             found = sessions.list_sessions(user)
         if options["json"]:
             rows = [{**asdict(session), "device": describe(session.user_agent)} for session in found]
-            self.stdout.write(json.dumps(rows, cls=DjangoJSONEncoder, indent=2))
+            self.stdout.write(as_json(rows))
             return
         if not found:
             self.stdout.write(f"User {user} has no live session.")
@@ -55,17 +53,22 @@ class Command(BaseCommand):
                 for session in found
             ],
         )
-        self.stdout.write("\n".join(lines))
+        self._print(lines)
 
-    def _history(self, user: str, *, as_json: bool) -> None:
+    def _print(self, lines: list[str]) -> None:
+        heading, rule, *rows = lines
+        self.stdout.write(self.style.MIGRATE_HEADING(heading))
+        self.stdout.write("\n".join([rule, *rows]))
+
+    def _history(self, user: str, *, is_json: bool) -> None:
         if not journal.is_on():
             raise CommandError('There is no journal: JWT_REDIS["JOURNAL"] is False. Live sessions: without --history.')
         with journal_needed():
             found = list(journal.history(user))
-        if as_json:
+        if is_json:
             named = ("created_at", "kind", "target", "reason", "actor", "applied_at", "until")
             rows = [{name: getattr(row, name) for name in named} for row in found]
-            self.stdout.write(json.dumps(rows, cls=DjangoJSONEncoder, indent=2))
+            self.stdout.write(as_json(rows))
             return
         if not found:
             self.stdout.write(f"Nothing was revoked of user {user}, or it is past and was cleaned up.")
@@ -84,7 +87,7 @@ class Command(BaseCommand):
                 for row in found
             ],
         )
-        self.stdout.write("\n".join(lines))
+        self._print(lines)
 
 
 def _stamp(moment: datetime) -> str:

@@ -9,7 +9,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from jwt_redis import journal, recovery
 from jwt_redis.exceptions import NotReplicated, RevocationUnavailable
-from jwt_redis.management.base import journal_needed, redis_needed
+from jwt_redis.management.base import as_json, journal_needed, redis_needed
 
 # Seconds for which another process that applies the journal is waited for.
 _PATIENCE = 10.0
@@ -26,6 +26,7 @@ class Command(BaseCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         """The options."""
         parser.add_argument("--dry-run", action="store_true", help="only count what is pending")
+        parser.add_argument("--json", action="store_true", help="for a script to read")
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Do it, and say how many."""
@@ -35,12 +36,16 @@ class Command(BaseCommand):
             before = journal.pending_count()
             began = journal.now()
         if options["dry_run"]:
-            self.stdout.write(f"Would apply {_counted(before)}.")
+            said = f"Would apply {_counted(before)}."
+            self.stdout.write(as_json({"dry_run": True, "pending": before}) if options["json"] else said)
             return
         with redis_needed():
             _sync()
         with journal_needed():
             applied, left = journal.replayed_since(began), journal.pending_count()
+        if options["json"]:
+            self.stdout.write(as_json({"dry_run": False, "applied": applied, "pending": left}))
+            return
         self.stdout.write(self.style.SUCCESS(f"Applied {_counted(applied)} from the journal."))
         if left:
             self.stdout.write(self.style.WARNING(f"Still pending: {_counted(left)}. Run it again."))
