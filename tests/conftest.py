@@ -38,6 +38,17 @@ def _empty_store(redis_server: RedisServer) -> None:
     gate.reset()
 
 
+@pytest.fixture(autouse=True)
+def _one_api_settings() -> Iterator[None]:
+    """Simple JWT puts another object in place of its settings when they are overridden, and never the first one back,
+    which is the one that its own modules have."""
+    from rest_framework_simplejwt import settings as simplejwt
+
+    before = simplejwt.api_settings
+    yield
+    simplejwt.api_settings = before
+
+
 @pytest.fixture
 def alice(db: None) -> Any:
     from django.contrib.auth import get_user_model

@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+from django.conf import settings
 from django.db import connections
 from django.test import AsyncClient, override_settings
 from opentelemetry import context, trace
@@ -160,6 +161,7 @@ def test_nobody_is_named(alice: Any, traced: Traced) -> None:
 # Trees ---------------------------------------------------------------------------------------------------------------
 
 
+@override_settings(JWT_REDIS={**settings.JWT_REDIS, "JOURNAL": False})
 def test_two_requests_at_once_in_threads(alice: Any, traced: Traced) -> None:
     """Each has its own tree; what a receiver does is within the use case that it was told of."""
     tokens = {name: sessions.open_session(alice) for name in ("first", "second")}
