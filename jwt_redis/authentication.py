@@ -6,7 +6,7 @@ import logging
 from functools import cache
 from typing import Any, cast
 
-from asgiref.sync import sync_to_async
+from asgiref.sync import iscoroutinefunction, sync_to_async
 from django.contrib.auth import get_user_model
 from django.core.exceptions import ObjectDoesNotExist, ValidationError
 from django.utils.functional import cached_property
@@ -19,7 +19,7 @@ from rest_framework_simplejwt.utils import get_md5_hash_password
 
 from jwt_redis import fingerprints, sessions
 from jwt_redis.conf import FailurePolicy, config, simplejwt_setting
-from jwt_redis.cookies import access_cookie, enforce_csrf, vary_view
+from jwt_redis.cookies import access_cookie, aenforce_csrf, enforce_csrf, vary_view
 from jwt_redis.sessions.ending import aend_session_of_former_password, end_session_of_former_password
 from jwt_redis.verdicts import SESSION_ENDED, Verdict
 
@@ -92,7 +92,7 @@ class RevocationCheckMixin(stock.JWTAuthentication):
         self.on_redis_failure = getattr(view, "on_redis_failure", None) or self.on_redis_failure
         has_cookies = config().cookie is not None
         if has_cookies:
-            vary_view(view)
+            vary_view(django_request, view)
         cls: Any = type(self)
         if not _is_in_front_of_simplejwt(cls):
             found = super().authenticate(request)
@@ -107,14 +107,17 @@ class RevocationCheckMixin(stock.JWTAuthentication):
         return self.get_user(token), token
 
     async def aauthenticate(self, request: Any) -> tuple[Any, Token] | None:
-        """:meth:`authenticate` over ``redis.asyncio`` and the async ORM; a subclass's own is not asked."""
+        """:meth:`authenticate` over ``redis.asyncio`` and the async ORM; in a thread where a subclass has changed that
+        alone."""
+        if _has_sync_alone(self, "authenticate"):
+            return cast("tuple[Any, Token] | None", await _in_thread(_sync_method(self, "authenticate"), request))
         django_request = self._django_request = getattr(request, "_request", request)
         context = getattr(request, "parser_context", None)
         view = context.get("view") if context else None
         self.on_redis_failure = getattr(view, "on_redis_failure", None) or self.on_redis_failure
         has_cookies = config().cookie is not None
         if has_cookies:
-            vary_view(view)
+            vary_view(django_request, view)
         header: bytes | None = self.get_header(request)
         raw_token = self.get_raw_token(header) if header is not None else None
         if raw_token is not None:
@@ -129,7 +132,7 @@ class RevocationCheckMixin(stock.JWTAuthentication):
         except exceptions.AuthenticationFailed as error:
             _cookie_refused(error)
             return None
-        enforce_csrf(django_request)
+        await aenforce_csrf(django_request)
         return user, token
 
     def _authenticate_cookie(self, request: Any, view: Any) -> tuple[Any, Token] | None:
@@ -241,15 +244,29 @@ async def _in_thread(method: Any, argument: Any) -> Any:
 
 
 def _has_sync_alone(authenticator: Any, name: str) -> bool:
-    """Has a subclass changed the sync method and not its twin? What it adds must not be lost in async code."""
+    """Has somebody changed the sync method and not its twin? What it adds must not be lost in async code."""
     cls: Any = type(authenticator)
-    return _is_nearer(cls, name, f"a{name}")
+    return name in vars(authenticator) or _is_changed_alone(cls, name)
+
+
+# Of these no class has an async twin, and ours do what they do.
+_STOCK = frozenset(stock.JWTStatelessUserAuthentication.__mro__)
 
 
 @cache
-def _is_nearer(cls: Any, one: str, other: str) -> bool:
-    made_in = [next(number for number, base in enumerate(cls.__mro__) if name in vars(base)) for name in (one, other)]
-    return made_in[0] < made_in[1]
+def _is_changed_alone(cls: Any, name: str) -> bool:
+    """In any class: another's twin, in front of it, ends at ours and never comes to it."""
+    theirs = [vars(base) for base in cls.__mro__ if base not in _STOCK]
+    return any(name in own and f"a{name}" not in own and not iscoroutinefunction(own[name]) for own in theirs)
+
+
+def _sync_method(authenticator: Any, name: str) -> Any:
+    """The method that is there but for an async one of the same name, as adrf wants it."""
+    if name in vars(authenticator):
+        return vars(authenticator)[name]
+    cls: Any = type(authenticator)
+    found = (vars(base)[name] for base in cls.__mro__ if name in vars(base))
+    return next(made for made in found if not iscoroutinefunction(made)).__get__(authenticator, cls)
 
 
 def accepted(token: Token, verdict: Verdict) -> Token:
@@ -283,7 +300,7 @@ class JWTAuthentication(RevocationCheckMixin):
 
     async def aget_user(self, validated_token: Token) -> Any:
         """:meth:`get_user` with the async ORM; in a thread where a subclass has changed that alone."""
-        if _has_sync_alone(self, "get_user"):
+        if _has_sync_alone(self, "get_user") or _has_sync_alone(self, "check_password_witness"):
             return await _in_thread(self.get_user, validated_token)
         id_field, id_claim = simplejwt_setting("USER_ID_FIELD"), simplejwt_setting("USER_ID_CLAIM")
         try:

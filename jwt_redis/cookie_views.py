@@ -40,7 +40,7 @@ class CookieMixin(APIView):
         """DRF's, and then the cookies."""
         response = super().finalize_response(request, response, *args, **kwargs)
         if self.cookie is not None:
-            if response.status_code in (200, 204):
+            if 200 <= response.status_code < 300:
                 self.apply_cookies(request, response, self.cookie)
             cookies.patch_vary(response)
             cookies.send_csrf_cookie(request, response)
@@ -118,8 +118,9 @@ class ClearsCookiesMixin(CookieMixin):
     CSRF is enforced, except on a request with the header: another site's would not have one.
     """
 
-    # A view may set it to False on itself, where what it has ended is another session.
-    signs_out = True
+    def is_over(self, user: str, sid: str | None) -> bool:
+        """Is this session, of a cookie that the request brought, ended now? A living one keeps its cookies."""
+        return True
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         """DRF's, and CSRF."""
@@ -129,7 +130,9 @@ class ClearsCookiesMixin(CookieMixin):
 
     def apply_cookies(self, request: Request, response: Any, cookie: Cookie) -> None:
         """Clear them."""
-        if self.signs_out and request.method in ("POST", "DELETE"):
+        if request.method not in ("POST", "DELETE"):
+            return
+        if all(self.is_over(*session) for session in cookies.sessions_of_cookies(request)):
             cookies.clear_cookies(response)
             if cookie.clear_site_data:
                 response["Clear-Site-Data"] = ", ".join(f'"{name}"' for name in cookie.clear_site_data)

@@ -10,25 +10,32 @@ import logging
 import time
 from functools import cache
 from typing import Any
+from urllib.parse import urlsplit
 
+from asgiref.sync import sync_to_async
+from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.http import HttpResponse
 from django.http.request import HttpHeaders
 from django.http.response import HttpResponseBase
 from django.middleware.csrf import get_token, rotate_token
 from django.utils.cache import patch_vary_headers
+from django.utils.http import is_same_domain
 from rest_framework.authentication import CSRFCheck
 from rest_framework.exceptions import AuthenticationFailed, PermissionDenied
 from rest_framework_simplejwt import authentication as stock
+from rest_framework_simplejwt.exceptions import TokenError
 from rest_framework_simplejwt.tokens import Token, UntypedToken
 
 from jwt_redis.conf import Cookie, config, simplejwt_setting
 from jwt_redis.cookie_paths import refresh_path
+from jwt_redis.decoding import claims_of, decode_to_end
 
 __all__ = [
     "access_cookie",
     "access_cookies",
     "access_name",
+    "aenforce_csrf",
     "bears_header",
     "clear_cookies",
     "csrf_token",
@@ -38,8 +45,10 @@ __all__ = [
     "raw_access_token",
     "refresh_cookies",
     "refresh_name",
+    "refuse_other_origins",
     "renew_csrf_token",
     "send_csrf_cookie",
+    "sessions_of_cookies",
     "set_cookies",
     "vary_view",
 ]
@@ -109,14 +118,27 @@ def refresh_cookies(request: Any) -> list[str]:
     return [] if cookie is None else _values(request, refresh_name(cookie))
 
 
+def sessions_of_cookies(request: Any) -> dict[tuple[str, str | None], Token]:
+    """What the browser holds: by user and session, a token that names it. Also one that has run out."""
+    found: dict[tuple[str, str | None], Token] = {}
+    for raw in (*refresh_cookies(request), *access_cookies(request)):
+        try:
+            token = decode_to_end(raw)
+            claims = claims_of(token)
+        except TokenError:
+            continue  # of another service, or nobody's
+        found.setdefault((claims.user, claims.sid), token)
+    return found
+
+
 def _values(request: Any, name: str) -> list[str]:
     value = request.COOKIES.get(name)
-    if not value:
+    if value is None:
         return []
     header = request.META.get("HTTP_COOKIE", "")
-    if header.count(f"{name}=") < 2:
-        return [value]
-    # Django's dict has the last of them.
+    if header.count(name) < 2:
+        return [value] if value else []
+    # Django's dict has the last of them, which may be an empty one.
     pairs = (part.partition("=") for part in header.split(";"))
     found = dict.fromkeys(value.strip() for key, _, value in pairs if key.strip() == name)
     if len(found) > 1:
@@ -223,8 +245,9 @@ def patch_vary(response: HttpResponseBase) -> None:
     patch_vary_headers(response, _vary())
 
 
-def vary_view(view: Any) -> None:
-    """:func:`patch_vary` for the response that a DRF view has not made yet."""
+def vary_view(request: Any, view: Any) -> None:
+    """:func:`patch_vary` for the response that a DRF view has not made yet; or else the middleware does it."""
+    request._jwt_varies = True
     headers = getattr(view, "headers", None)
     if isinstance(headers, dict):
         known = [name.strip() for name in headers.get("Vary", "").split(",") if name.strip()]
@@ -250,6 +273,32 @@ def enforce_csrf(request: Any) -> None:
     check.process_request(django_request)
     if reason := check.process_view(django_request, None, (), {}):
         raise PermissionDenied(f"CSRF Failed: {reason}")
+
+
+async def aenforce_csrf(request: Any) -> None:
+    """:func:`enforce_csrf`; in a thread where the secret is in Django's session, which may have to be read."""
+    if settings.CSRF_USE_SESSIONS:
+        await sync_to_async(enforce_csrf)(request)
+    else:
+        enforce_csrf(request)
+
+
+def refuse_other_origins(request: Any) -> None:
+    """Refuse a request that a browser says another site has made: by ``Origin`` (RFC 6454 section 7), which no browser
+    leaves out of a cross-site POST. Other clients send none, and pass.
+
+    :raises PermissionDenied: naming the origin, where it is neither the host's own nor in ``CSRF_TRUSTED_ORIGINS``.
+    """
+    django_request = _django(request)
+    origin = django_request.META.get("HTTP_ORIGIN")
+    if origin is None or origin == f"{django_request.scheme}://{django_request.get_host()}":
+        return
+    given = urlsplit(origin)
+    for trusted in map(urlsplit, settings.CSRF_TRUSTED_ORIGINS):
+        pattern = trusted.netloc.removeprefix("*")
+        if given.scheme == trusted.scheme and is_same_domain(given.netloc, pattern):
+            return
+    raise PermissionDenied(f"CSRF Failed: Origin checking failed - {origin} does not match any trusted origins.")
 
 
 def csrf_token(request: Any) -> str:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Final
+from datetime import timedelta
+from typing import Any, Final
 
 from django.utils.translation import gettext_lazy as _
 from rest_framework_simplejwt.exceptions import TokenError
@@ -14,7 +16,7 @@ from rest_framework_simplejwt.tokens import Token, UntypedToken
 from jwt_redis.token_memo import REMEMBERED, Remembered
 from jwt_redis.verdicts import Claims, read_claims
 
-__all__ = ["CRASHES", "claims_of", "decode", "one_error", "unreadable"]
+__all__ = ["CRASHES", "claims_of", "decode", "decode_to_end", "one_error", "unreadable"]
 
 logger = logging.getLogger(__name__)
 
@@ -47,6 +49,30 @@ def decode(token: str | bytes | Token) -> Token:
         return token
     with one_error():
         return UntypedToken(token)  # type: ignore[arg-type]
+
+
+class _TokenToEnd(UntypedToken):
+    """Its signature counts, and not its time."""
+
+    def get_token_backend(self) -> Any:
+        backend: Any = copy.copy(super().get_token_backend())
+        backend.leeway = _FOR_EVER
+        return backend
+
+    def verify(self) -> None:
+        claims_of(self)
+
+
+_FOR_EVER: Final = timedelta(days=36500)
+
+
+def decode_to_end(raw_token: str | bytes) -> Token:
+    """A token of any type, for nothing but to end its session: one that has run out still says which that is.
+
+    :raises TokenError: when its signature is not good, or it lacks what names a session.
+    """
+    with one_error():
+        return _TokenToEnd(raw_token)  # type: ignore[arg-type]
 
 
 def claims_of(token: Token) -> Claims:

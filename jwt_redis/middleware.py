@@ -16,7 +16,7 @@ from rest_framework_simplejwt.tokens import Token
 
 from jwt_redis.authentication import MEMO, JWTAuthentication, RevocationCheckMixin
 from jwt_redis.conf import config
-from jwt_redis.cookies import access_cookie, enforce_csrf, patch_vary
+from jwt_redis.cookies import access_cookie, aenforce_csrf, enforce_csrf, patch_vary
 from jwt_redis.exceptions import RevocationUnavailable
 
 __all__ = ["JWTAuthenticationMiddleware"]
@@ -104,8 +104,9 @@ def _unavailable(exception: RevocationUnavailable) -> JsonResponse:
 
 
 def _finished(request: Any, response: HttpResponseBase) -> HttpResponseBase:
-    # Somebody has looked at the user, or at the lack of one.
-    if "_jwt_result" in request.__dict__ and config().cookie is not None:
+    # Somebody has looked at the user, or at the lack of one: here, or in an authentication class.
+    looked = request.__dict__.keys() & {"_jwt_result", "_jwt_varies"}
+    if looked and config().cookie is not None:
         patch_vary(response)
     return _unless_unavailable(request, response)
 
@@ -218,7 +219,7 @@ async def _aauthenticate(request: Any) -> tuple[Any, Token | None, Exception | N
         _remember(request, raw, token)
         user = await authenticator.aget_user(token)
         if former is not None:
-            enforce_csrf(request)
+            await aenforce_csrf(request)
         return user, token, None
     except RevocationUnavailable as error:
         request._jwt_unavailable = error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -163,7 +164,7 @@ async def _acarry_out(operation: Operation[T] | Callable[[], Operation[T]]) -> D
     step: Operation[T] | Done[T] = operation() if callable(operation) else operation
     while isinstance(step, Operation):
         try:
-            unwritten = await sync_to_async(journalling.begin)(step.entries) if step.entries else None
+            unwritten = await _abegin(step.entries) if step.entries else None
             result = await aexecute(*step.commands)
             if step.entries:
                 near_cache.note(step.entries)
@@ -173,6 +174,23 @@ async def _acarry_out(operation: Operation[T] | Callable[[], Operation[T]]) -> D
             result = None
         step = _next(step, result)
     return step
+
+
+async def _abegin(entries: tuple[Entry, ...]) -> Exception | None:
+    given_up = threading.Event()
+
+    def begin() -> Exception | None:
+        error = journalling.begin(entries)
+        # Nobody waits for it any more, and whoever looked before it was there has found nothing.
+        if given_up.is_set():
+            recovery.note_failure(has_left_rows=True)
+        return error
+
+    try:
+        return await sync_to_async(begin)()
+    except BaseException:
+        given_up.set()
+        raise
 
 
 def _give_up(step: Operation[Any], error: RevocationUnavailable) -> None:

@@ -5,6 +5,7 @@ With ``JWT_REDIS["COOKIE"]`` the tokens travel in cookies; without it Simple JWT
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -22,11 +23,12 @@ from rest_framework_simplejwt.tokens import Token
 from jwt_redis import cookies, journal, sessions
 from jwt_redis.authentication import JWTAuthentication
 from jwt_redis.cookie_views import ClearsCookiesMixin, CookieMixin, SetsCookiesMixin, TakesCookieMixin
-from jwt_redis.decoding import claims_of, decode
-from jwt_redis.devices import describe
+from jwt_redis.decoding import claims_of, decode, decode_to_end
+from jwt_redis.devices import describe, location_of
 from jwt_redis.keys import user_id
 from jwt_redis.permissions import HasLiveSession
 from jwt_redis.tokens import RefreshToken
+from jwt_redis.verdicts import is_sid
 
 __all__ = [
     "CSRFView",
@@ -78,14 +80,23 @@ class TokenBlacklistView(TakesCookieMixin, ClearsCookiesMixin, stock.TokenBlackl
     body_field = "refresh"
     takes_refresh_cookie = True
 
+    _ended: Token | None = None
+
     def post(self, request: Request, *args: Any, **kwargs: Any) -> Response:
-        """A cookie that is no good, or missing, has nothing to end: whoever wants to be signed out is."""
-        try:
+        """Simple JWT's, with a token in the body. Without, all that the browser holds is ended: perhaps nothing."""
+        if self.cookie is None or not isinstance(request.data, Mapping):
             return super().post(request, *args, **kwargs)
-        except (InvalidToken, NotAuthenticated):
-            if not self.is_by_cookie:
-                raise
-            return Response({})
+        if self.body_field in request.data:
+            response = super().post(request, *args, **kwargs)
+            self._ended = decode_to_end(request.data[self.body_field])
+            return response
+        cookies.enforce_csrf(request)
+        _end_sessions(cookies.sessions_of_cookies(request).values())
+        return Response({})
+
+    def is_over(self, user: str, sid: str | None) -> bool:
+        """That of the token in the body is; without one, all are."""
+        return _names(self._ended, user, sid)
 
 
 class CSRFView(CookieMixin):
@@ -119,6 +130,7 @@ class SessionSerializer(serializers.Serializer[Any]):
     last_refreshed_at = serializers.DateTimeField()
     expires_at = serializers.DateTimeField()
     ip = serializers.CharField()
+    location = serializers.SerializerMethodField()
     user_agent = serializers.CharField()
     device = serializers.SerializerMethodField()
     label = serializers.CharField()  # type: ignore[assignment]
@@ -127,9 +139,20 @@ class SessionSerializer(serializers.Serializer[Any]):
         """Is it the one that asks?"""
         return bool(session.sid == self.context["request"].auth.get("sid"))
 
+    def get_location(self, session: sessions.Session) -> str:
+        """In the words of the callable ``LOCATION``, "" without."""
+        return location_of(session.ip)
+
     def get_device(self, session: sessions.Session) -> str:
         """Browser and system by family, "" where the user agent tells nothing."""
         return describe(session.user_agent)
+
+
+class LabelSerializer(serializers.Serializer[Any]):
+    """A name for a session; empty to take it away."""
+
+    # Its length is for sessions.set_label to say: what is left out does not count.
+    label = serializers.CharField(allow_blank=True)  # type: ignore[assignment]
 
 
 class LogoutView(ClearsCookiesMixin):
@@ -140,6 +163,7 @@ class LogoutView(ClearsCookiesMixin):
     """
 
     takes_refresh_cookie = True
+    _ended: Token | None = None
 
     authentication_classes = ()
     permission_classes = ()
@@ -149,44 +173,48 @@ class LogoutView(ClearsCookiesMixin):
         return JWTAuthentication().authenticate_header(request)
 
     def post(self, request: Request) -> Response:
-        """How many sessions this ended, 0 or 1."""
+        """How many sessions this ended, 0 or 1; more where the browser holds cookies of several."""
         serializer = LogoutSerializer(data=request.data)
         serializer.is_valid(raise_exception=True)
         try:
             if refresh := serializer.validated_data.get("refresh"):
-                token = RefreshToken(refresh)
+                self._ended = token = RefreshToken(refresh)
                 with journal.acting_as(claims_of(token).user):
-                    ended = sessions.revoke_token(token, reason="logout")
+                    ended = int(sessions.revoke_token(token, reason="logout"))
             elif (raw := cookies.header_token(request)) is not None:
-                ended = self._end_session_of(decode(raw))
+                self._ended = decode(raw)
+                ended = _end_sessions([self._ended])
             elif self.cookie is not None:
-                return Response({"sessions_ended": self._end_sessions_of_cookies(request)})
+                ended = _end_sessions(cookies.sessions_of_cookies(request).values())
             else:
                 raise NotAuthenticated(_("Send a refresh token in the body, or an access token in the header."))
         except TokenError as error:
             raise InvalidToken(error.args[0]) from error
-        return Response({"sessions_ended": int(ended)})
+        return Response({"sessions_ended": ended})
 
-    def _end_sessions_of_cookies(self, request: Request) -> int:
-        """One, if nobody has slipped in cookies of another. How many were alive."""
-        ended, done = 0, set()
-        for raw in (*cookies.refresh_cookies(request), *cookies.access_cookies(request)):
-            try:
-                token = decode(raw)
-                claims = claims_of(token)
-            except TokenError:
-                continue
-            if (claims.user, claims.sid) not in done:
-                done.add((claims.user, claims.sid))
-                ended += self._end_session_of(token)
-        return ended
+    def is_over(self, user: str, sid: str | None) -> bool:
+        """That of the token in the body or the header is; without one, all are."""
+        return _names(self._ended, user, sid)
 
-    def _end_session_of(self, token: Token) -> bool:
+
+def _names(token: Token | None, user: str, sid: str | None) -> bool:
+    if token is None:
+        return True
+    claims = claims_of(token)
+    return (claims.user, claims.sid) == (user, sid)
+
+
+def _end_sessions(tokens: Iterable[Token]) -> int:
+    """Sign out of the session of each. How many were alive."""
+    ended = 0
+    for token in tokens:
         claims = claims_of(token)
         with journal.acting_as(claims.user):
             if claims.sid is None:
-                return sessions.revoke_token(token, reason="logout")
-            return sessions.end_session(claims.user, claims.sid)
+                ended += sessions.revoke_token(token, reason="logout")
+            else:
+                ended += sessions.end_session(claims.user, claims.sid)
+    return ended
 
 
 class _SessionView(APIView):
@@ -228,6 +256,10 @@ class LogoutAllView(ClearsCookiesMixin, _SessionView):
             ended = sessions.end_all_sessions(request.user)
         return Response({"sessions_ended": ended})
 
+    def is_over(self, user: str, sid: str | None) -> bool:
+        """All of this user's are."""
+        return user == user_id(self.request.user)
+
 
 class SessionListView(_SessionView):
     """The user's live sessions, the one used last first."""
@@ -241,6 +273,22 @@ class SessionListView(_SessionView):
 class SessionDetailView(ClearsCookiesMixin, _SessionView):
     """One of the user's sessions."""
 
+    def patch(self, request: Request, sid: str) -> Response:
+        """Name it: ``label``. 404 where it is not alive, or not the user's; 400 where the name is too long."""
+        serializer = LabelSerializer(data=request.data)
+        serializer.is_valid(raise_exception=True)
+        if not is_sid(sid):
+            raise NotFound(_("You have no such session."))
+        try:
+            is_there = sessions.set_label(request.user, sid, serializer.validated_data["label"])
+        except ValueError as error:
+            said = _("At most %(count)d characters are possible.") % {"count": sessions.MAX_LABEL}
+            raise serializers.ValidationError({"label": [said]}) from error
+        found = [session for session in sessions.list_sessions(request.user) if session.sid == sid]
+        if not (is_there and found):
+            raise NotFound(_("You have no such session."))
+        return Response(SessionSerializer(found[0], context={"request": request}).data)
+
     def delete(self, request: Request, sid: str) -> Response:
         """End it, or find it ended. 404 where the user has none by that name: somebody else's is not told apart."""
         try:
@@ -251,5 +299,8 @@ class SessionDetailView(ClearsCookiesMixin, _SessionView):
             raise NotFound(_("You have no such session."))
         with self.acting(request):
             sessions.end_session(request.user, sid)
-        self.signs_out = sid == self.sid(request)
         return Response(status=204)
+
+    def is_over(self, user: str, sid: str | None) -> bool:
+        """The one that was asked for is."""
+        return (user, sid) == (user_id(self.request.user), self.kwargs["sid"])

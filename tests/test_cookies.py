@@ -649,7 +649,9 @@ def test_a_bad_cookie_breaks_nothing_and_a_logout_clears_it(alice: Any, kind: st
         browser.set(ACCESS, bad)
         browser.set(REFRESH, bad)
         gone = browser.post(path)
-        assert (gone.status_code, gone.json()) == (200, body)
+        # One that has merely run out still says which session is meant.
+        ended = {"sessions_ended": 1} if body and kind == "expired" else body
+        assert (gone.status_code, gone.json()) == (200, ended)
         assert is_cleared(gone, ACCESS) and is_cleared(gone, REFRESH)
     browser.set(ACCESS, bad)
     browser.set(REFRESH, bad)
@@ -658,7 +660,7 @@ def test_a_bad_cookie_breaks_nothing_and_a_logout_clears_it(alice: Any, kind: st
 
 
 def test_one_good_cookie_is_enough_to_sign_out(alice: Any, browser: Browser) -> None:
-    browser.set(ACCESS, _expired(alice))
+    browser.set(ACCESS, "bad")
     assert browser.post("/auth/logout/").json() == {"sessions_ended": 1}
     browser.login()
     browser.set(REFRESH, "bad")

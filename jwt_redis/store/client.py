@@ -120,6 +120,11 @@ def reset(**kwargs: Any) -> None:
 setting_changed.connect(reset, dispatch_uid="jwt_redis.store.client.reset")
 
 
+# A stream that nobody holds any more closes itself, and takes its socket out of the selector, which parent and child
+# have in common: the parent would wait for replies that it is not told of.
+_of_parents: list[dict[asyncio.AbstractEventLoop, _OfLoop]] = []
+
+
 def _after_fork() -> None:
     """Another thread of the parent may have held these, and a pool has a lock too."""
     global _lock, _client, _line
@@ -127,6 +132,8 @@ def _after_fork() -> None:
     # Not closed: the connections are the parent's.
     _client = _line = None
     _breakers.clear()
+    if _loops:
+        _of_parents.append(_loops.copy())
     _loops.clear()
 
 

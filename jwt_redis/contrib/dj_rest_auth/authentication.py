@@ -11,8 +11,9 @@ from rest_framework.exceptions import AuthenticationFailed
 from rest_framework_simplejwt.tokens import Token
 
 from jwt_redis.authentication import JWTAuthentication
+from jwt_redis.cookies import refuse_other_origins
 
-__all__ = ["JWTCookieAuthentication", "enforce_csrf"]
+__all__ = ["JWTCookieAuthentication", "enforce_csrf", "enforce_origin"]
 
 logger = logging.getLogger("jwt_redis")
 
@@ -48,6 +49,21 @@ def enforce_csrf(request: Any) -> None:
 
     :raises PermissionDenied: when an unsafe request has no good CSRF token.
     """
-    # dj-rest-auth's object would answer with its default where the project says nothing.
-    if api_settings.user_settings.get("JWT_AUTH_COOKIE_USE_CSRF", True):
+    if _wants_csrf():
         theirs.JWTCookieAuthentication().enforce_csrf(request)
+
+
+def enforce_origin(request: Any) -> None:
+    """For an answer that sets cookies: another site must not sign anybody in as somebody else.
+
+    There need not be a CSRF token yet, and a client that is no browser has none: it is ``Origin`` that tells.
+
+    :raises PermissionDenied: naming the origin.
+    """
+    if _wants_csrf() and (api_settings.JWT_AUTH_COOKIE or api_settings.JWT_AUTH_REFRESH_COOKIE):
+        refuse_other_origins(request)
+
+
+def _wants_csrf() -> bool:
+    # dj-rest-auth's object would answer with its default where the project says nothing.
+    return bool(api_settings.user_settings.get("JWT_AUTH_COOKIE_USE_CSRF", True))

@@ -20,7 +20,7 @@ from rest_framework_simplejwt.exceptions import InvalidToken, TokenError
 from jwt_redis import journal, sessions
 from jwt_redis.authentication import JWTAuthentication
 from jwt_redis.conf import simplejwt_setting
-from jwt_redis.contrib.dj_rest_auth.authentication import enforce_csrf
+from jwt_redis.contrib.dj_rest_auth.authentication import enforce_csrf, enforce_origin
 from jwt_redis.contrib.dj_rest_auth.serializers import CookieTokenRefreshSerializer, LogoutSerializer
 from jwt_redis.decoding import claims_of, decode
 from jwt_redis.devices import signing_in_from
@@ -43,6 +43,11 @@ class SignInMixin:
         """The view's own, within the device."""
         with signing_in_from(request):
             return super().dispatch(request, *args, **kwargs)  # type: ignore[misc]
+
+    def initial(self, request: Any, *args: Any, **kwargs: Any) -> None:
+        """The view's own, and :func:`~jwt_redis.contrib.dj_rest_auth.authentication.enforce_origin`."""
+        super().initial(request, *args, **kwargs)  # type: ignore[misc]
+        enforce_origin(request)
 
     def finalize_response(self, request: Any, response: Any, *args: Any, **kwargs: Any) -> Any:
         """A new CSRF token with the new session, as Django's ``login`` has it."""
@@ -67,6 +72,11 @@ class TokenRefreshView(jwt_auth.get_refresh_view()):  # type: ignore[misc]
     """dj-rest-auth's, which uses a refresh token once."""
 
     serializer_class = CookieTokenRefreshSerializer
+
+    def initial(self, request: Any, *args: Any, **kwargs: Any) -> None:
+        """Theirs, and :func:`~jwt_redis.contrib.dj_rest_auth.authentication.enforce_origin`."""
+        super().initial(request, *args, **kwargs)
+        enforce_origin(request)
 
 
 class LogoutView(theirs.LogoutView):  # type: ignore[misc]
