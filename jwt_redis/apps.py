@@ -15,10 +15,13 @@ class JWTRedisConfig(AppConfig):
 
     def ready(self) -> None:
         """Imported here: both need the app registry."""
-        from jwt_redis import checks, last_login, receivers
+        from jwt_redis import checks, last_login, notices, receivers
+        from jwt_redis.pages import checks as checks_of_pages
 
         checks.register()
+        checks_of_pages.register()
         receivers.connect()
+        notices.connect()
         last_login.connect()
         if apps.is_installed("drf_spectacular"):
             # It registers itself.

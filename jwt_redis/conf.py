@@ -18,6 +18,8 @@ __all__ = [
     "Config",
     "Cookie",
     "NearCache",
+    "Pages",
+    "SignInNotice",
     "WaitReplicas",
     "config",
     "leeway_seconds",
@@ -261,6 +263,86 @@ def _cookie(value: object) -> Cookie | None:
     return made
 
 
+class Pages(NamedTuple):
+    """Of the HTML pages. Each URL is a path, a whole URL, or the name of a URL pattern."""
+
+    # Where who is not signed in is sent. None: Django's LOGIN_URL.
+    login_url: str | None = None
+    # Where the password is changed, for those who find somebody else's device.
+    password_url: str | None = None
+    page_size: int = 20
+
+
+def _url(value: object) -> str | None:
+    return None if value is None else _text(value)
+
+
+def _page_size(value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= 1000:
+        raise ValueError("a whole number from 1 to 1000 is needed")
+    return value
+
+
+def _pages(value: object) -> Pages:
+    parsers: dict[str, Callable[[object], Any]] = {
+        "login_url": _url,
+        "password_url": _url,
+        "page_size": _page_size,
+    }
+    return Pages() if value is None else Pages(**_parts(value, parsers, "{'page_size': 20}"))
+
+
+class SignInNotice(NamedTuple):
+    """Who is told of a sign-in from a device that the user was not seen with, and how."""
+
+    # Of the links in the e-mail: the host that a request names is for the client to invent.
+    base_url: str
+    # None: nobody but the receivers of the signal.
+    send: Callable[..., Any] | None
+    # For how long "this was not me" works.
+    link_lifetime: timedelta = timedelta(days=7)
+    # For how long a device is known, counted from the last sign-in.
+    known_for: timedelta = timedelta(days=90)
+    # Whether a known browser in another network is new.
+    by_network: bool = False
+    # The language to write to a user in. None: that of the request.
+    language: Callable[..., Any] | None = None
+
+
+_BASE_URL = re.compile(r"https?://[^/?#\s@]+(/[^?#\s]*)?")
+
+
+def _base_url(value: object) -> str:
+    if not isinstance(value, str) or not _BASE_URL.fullmatch(value):
+        raise ValueError("the site's address such as 'https://example.com' is needed")
+    return value.rstrip("/")
+
+
+def _duration(value: object) -> timedelta:
+    lifetime = _lifetime(value)
+    if lifetime is None or lifetime > timedelta(days=3650):
+        raise ValueError("a timedelta of at least a second, and of at most ten years, is needed")
+    return lifetime
+
+
+def _sign_in_notice(value: object) -> SignInNotice | None:
+    if value is None:
+        return None
+    parsers: dict[str, Callable[[object], Any]] = {
+        "base_url": _base_url,
+        "send": _callable,
+        "link_lifetime": _duration,
+        "known_for": _duration,
+        "by_network": _flag,
+        "language": _callable,
+    }
+    parsed = _parts(value, parsers, "{'base_url': 'https://example.com'}")
+    if "base_url" not in parsed:
+        raise ValueError("base_url: it is missing; the links in the e-mail begin with it")
+    parsed.setdefault("send", _callable("jwt_redis.notices.send_mail"))
+    return SignInNotice(**parsed)
+
+
 def _callable(value: object) -> Callable[..., Any] | None:
     if value is None or callable(value):
         return value
@@ -360,6 +442,19 @@ class Config:
         None,
         _cookie,
         "A dict, empty for the defaults: tokens may travel in HttpOnly cookies, with CSRF enforced. None: they do not.",
+    )
+    location: Callable[..., Any] | None = _setting(
+        None,
+        _callable,
+        "Dotted path of a callable that takes an IP and answers with where that is, in words, or None.",
+    )
+    pages: Pages = _setting(
+        None, _pages, "A dict: 'login_url', 'password_url' and 'page_size' of the pages in jwt_redis.pages.urls."
+    )
+    sign_in_notice: SignInNotice | None = _setting(
+        None,
+        _sign_in_notice,
+        "A dict with 'base_url': users are told by e-mail of a sign-in from a new device. None: they are not.",
     )
 
 

@@ -4,17 +4,36 @@ from __future__ import annotations
 
 import ipaddress
 import json
+import logging
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from django.http import HttpRequest
+from django.utils.translation import gettext as _
 
 from jwt_redis.conf import config
 
-__all__ = ["Device", "behind_one_proxy", "describe", "device_of", "remote_addr", "signing_in_device", "signing_in_from"]
+__all__ = [
+    "Device",
+    "Kind",
+    "behind_one_proxy",
+    "describe",
+    "device_of",
+    "families",
+    "kind_of",
+    "location_of",
+    "remote_addr",
+    "signing_in_device",
+    "signing_in_from",
+]
+
+logger = logging.getLogger(__name__)
+
+Kind = Literal["phone", "tablet", "computer", "other"]
 
 MAX_USER_AGENT = 256
 
@@ -76,18 +95,61 @@ def _address(text: str | None) -> str:
     return str(getattr(address, "ipv4_mapped", None) or address)
 
 
-def describe(user_agent: str) -> str:
-    """ "Firefox on Linux", or "" where nothing can be said. Needs the extra ``jwt_redis[devices]``.
+# Of a family that was taken out of the user agent itself, so many characters are shown.
+_MAX_FAMILY = 40
+
+
+def families(user_agent: str) -> tuple[str, str]:
+    """Browser and system, each "" where nothing can be said. Needs the extra ``jwt_redis[devices]``.
 
     Families only: browsers have frozen the versions in their user agents.
     """
     try:
         from ua_parser import parse
     except ImportError:
-        return ""
+        return "", ""
     found = parse(user_agent)
-    parts = [part.family for part in (found.user_agent, found.os) if part is not None and part.family != "Other"]
-    return " on ".join(parts)
+    parts = [part.family if part is not None else "" for part in (found.user_agent, found.os)]
+    browser, system = ("" if part == "Other" else part[:_MAX_FAMILY] for part in parts)
+    return browser, system
+
+
+def describe(user_agent: str) -> str:
+    """ "Firefox on Linux", or as much of it as :func:`families` knows; "" where that is nothing."""
+    browser, system = families(user_agent)
+    if browser and system:
+        return _("%(browser)s on %(system)s") % {"browser": browser, "system": system}
+    return browser or system
+
+
+# The first that fits. What Android calls mobile is no tablet; an iPad that asks for desktop sites passes for a Mac.
+_KINDS: tuple[tuple[Kind, re.Pattern[str]], ...] = (
+    ("other", re.compile(r"bot\b|spider|crawl|smart-?tv|appletv|googletv|hbbtv", re.I)),
+    ("tablet", re.compile(r"iPad|Tablet|Kindle|Silk/|Android(?!.*\bMobile\b)", re.I)),
+    ("phone", re.compile(r"iPhone|iPod|Android|\bMobile\b|Windows Phone", re.I)),
+    ("computer", re.compile(r"Windows NT|Macintosh|X11|CrOS|Linux", re.I)),
+)
+
+
+def kind_of(user_agent: str) -> Kind:
+    """What to draw: "phone", "tablet", "computer", or "other" for programs and the unknown."""
+    return next((kind for kind, pattern in _KINDS if pattern.search(user_agent)), "other")
+
+
+def location_of(ip: str) -> str:
+    """Where an address is, in the words of the callable ``LOCATION``; "" where it, or the address, says nothing.
+
+    An error in it is logged: nobody is kept from the list for that.
+    """
+    locate = config().location
+    if locate is None or not ip:
+        return ""
+    try:
+        found = locate(ip)
+    except Exception:
+        logger.exception("LOCATION failed for an address.", extra={"event": "location_failed"})
+        return ""
+    return " ".join(found.split())[:100] if isinstance(found, str) else ""
 
 
 _signing_in: ContextVar[Device | None] = ContextVar("jwt_redis_signing_in", default=None)

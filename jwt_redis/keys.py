@@ -18,11 +18,14 @@ __all__ = [
     "SEEN",
     "SESSION",
     "TRUSTED",
+    "USED",
     "UserTag",
     "devices_key",
+    "known_key",
     "lock_key",
     "log_key",
     "marker_key",
+    "refreshes_key",
     "user_id",
     "user_key",
     "user_key_of",
@@ -40,6 +43,8 @@ SEEN = "seen:"
 # Fields of the devices hash.
 DEVICE = "device:"
 LABEL = "label:"
+# Fields of what is known of a user, beside DEVICE: the notices whose link was used.
+USED = "used:"
 
 _LOG = "{log}"
 # A longer id is replaced by its digest: a key is held in memory for each user.
@@ -55,6 +60,9 @@ def user_id(user: object) -> str:
 
     :raises ValueError: when it is empty or of a kind that no user id has.
     """
+    if isinstance(user, UserTag):
+        # Of one with a long id that is all that is known.
+        return user
     value: Any = user
     if isinstance(user, UUID):
         value = str(user)
@@ -89,6 +97,11 @@ def devices_key(user: str) -> str:
     return f"{user_key(user)}:devices"
 
 
+def known_key(user: str) -> str:
+    """The hash of what is known of one user beyond the sessions, in the same Cluster slot as :func:`user_key`."""
+    return f"{user_key(user)}:known"
+
+
 def log_key() -> str:
     """The revocation log, a stream."""
     return config().key_prefix + _LOG
@@ -102,6 +115,11 @@ def marker_key() -> str:
 def lock_key() -> str:
     """Held by the process that applies the journal to a store that has lost something."""
     return f"{config().key_prefix}{_LOG}:lock"
+
+
+def refreshes_key() -> str:
+    """How often tokens were refreshed, by the hour: for the admin. ``rotate.lua`` makes the same name."""
+    return f"{config().key_prefix}{_LOG}:refreshes"
 
 
 def user_pattern() -> str:

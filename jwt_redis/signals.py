@@ -10,6 +10,10 @@ from django.dispatch import Signal
 # A user signed in. user, sid
 session_started = Signal()
 
+# A user signed in with a device that was not seen before, and is not the first: only with SIGN_IN_NOTICE. user, sid,
+# device (browser and system by family, "" if they are not known), ip ("" if it is not known)
+new_device_signed_in = Signal()
+
 # A refresh token was used. user, sid, outcome ("rotated", "grace" or "touched")
 session_refreshed = Signal()
 

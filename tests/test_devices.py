@@ -7,7 +7,16 @@ from typing import Any
 import pytest
 from django.test import RequestFactory, override_settings
 
-from jwt_redis.devices import Device, behind_one_proxy, describe, device_of, signing_in_device, signing_in_from
+from jwt_redis.devices import (
+    Device,
+    behind_one_proxy,
+    describe,
+    device_of,
+    kind_of,
+    location_of,
+    signing_in_device,
+    signing_in_from,
+)
 
 request = RequestFactory().get
 
@@ -67,3 +76,42 @@ def test_without_the_parser_nothing_is_said(monkeypatch: pytest.MonkeyPatch) -> 
 
     monkeypatch.setitem(sys.modules, "ua_parser", None)
     assert describe("curl/8.5.0") == ""
+
+
+@pytest.mark.parametrize(
+    ("user_agent", "kind"),
+    [
+        ("Mozilla/5.0 (X11; Linux x86_64; rv:130.0) Gecko/20100101 Firefox/130.0", "computer"),
+        (
+            "Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) AppleWebKit/605.1.15 Version/17.4 Safari/605.1.15",
+            "computer",
+        ),
+        ("Mozilla/5.0 (X11; CrOS x86_64 14541.0.0) AppleWebKit/537.36 Chrome/124.0.0.0 Safari/537.36", "computer"),
+        ("Mozilla/5.0 (iPhone; CPU iPhone OS 17_5 like Mac OS X) Mobile/15E148 Safari/604.1", "phone"),
+        ("Mozilla/5.0 (Linux; Android 10; K) AppleWebKit/537.36 Chrome/124.0.0.0 Mobile Safari/537.36", "phone"),
+        ("Mozilla/5.0 (Linux; Android 10; K) AppleWebKit/537.36 Chrome/124.0.0.0 Safari/537.36", "tablet"),
+        ("Mozilla/5.0 (iPad; CPU OS 17_5 like Mac OS X) Mobile/15E148 Safari/604.1", "tablet"),
+        ("Mozilla/5.0 (SMART-TV; Linux; Tizen 6.0) AppleWebKit/538.1 TV Safari/538.1", "other"),
+        ("Mozilla/5.0 (compatible; Googlebot/2.1)", "other"),
+        ("curl/8.5.0", "other"),
+        ("", "other"),
+    ],
+)
+def test_what_is_drawn(user_agent: str, kind: str) -> None:
+    assert kind_of(user_agent) == kind
+
+
+def test_a_place_in_the_project_s_words() -> None:
+    assert location_of("192.0.2.1") == ""
+    with override_settings(JWT_REDIS={"LOCATION": "tests.pages.locate"}):
+        assert [location_of(ip) for ip in ("192.0.2.1", "198.51.100.7", "127.0.0.1", "", "203.0.113.66")] == [
+            "Berlin, Germany",
+            "Tōkyō, Japan",
+            "",
+            "",
+            "",
+        ]
+    with override_settings(JWT_REDIS={"LOCATION": lambda ip: "x" * 1000}):
+        assert location_of("192.0.2.1") == "x" * 100
+    with override_settings(JWT_REDIS={"LOCATION": lambda ip: {"city": "Berlin"}}):
+        assert location_of("192.0.2.1") == ""

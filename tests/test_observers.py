@@ -168,11 +168,13 @@ def _arguments(alice: Any) -> dict[str, Callable[[], tuple[Any, ...]]]:
         "list_sessions": lambda: (alice,),
         "open_session": lambda: (alice,),
         "rebind_sessions": lambda: (alice, alice),
+        "recognize": lambda: (alice, token()["sid"]),
         "register": lambda: (unwritten(),),
         "revoke_everything": lambda: (),
         "revoke_jti": lambda: (alice, "some-jti"),
         "revoke_token": lambda: (token().access_token,),
         "rotate": lambda: (token(), alice),
+        "set_label": lambda: (alice, token()["sid"], "mine"),
     }
 
 

@@ -21,14 +21,14 @@ from jwt_redis.tokens import RefreshToken
 
 pytestmark = pytest.mark.django_db
 
-PURE = {"new_sid", "RULES", "Explanation", "Session"}
+PURE = {"new_sid", "MAX_LABEL", "RULES", "Explanation", "Recognition", "Session"}
 SYNC = sorted(name for name in sessions.__all__ if name not in PURE and f"a{name}" in sessions.__all__)
 
 
 def test_every_function_has_an_async_twin() -> None:
     twins = {f"a{name}" for name in SYNC}
     assert set(SYNC) | twins | PURE == set(sessions.__all__)
-    assert len(SYNC) == 15
+    assert len(SYNC) == 17
 
 
 @pytest.mark.parametrize("name", SYNC)
@@ -55,6 +55,9 @@ async def test_the_twins_do_the_same(transactional_db: None, django_user_model: 
     assert await sessions.aend_stale_sessions(user) == 0  # the save did it
     assert (await sessions.aexplain(token)).reason == "session_ended"
     third = await sessions.aopen_session(user)
+    assert await sessions.aset_label(user, third["sid"], "mine")
+    recognized = await sessions.arecognize(user, third["sid"])
+    assert recognized is not None and recognized.session.label == "mine"
     access = third.access_token
     assert await sessions.arevoke_token(access) and not await sessions.arevoke_token(access)
     assert await sessions.arevoke_jti(user, "some-jti")

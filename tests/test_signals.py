@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from asgiref.sync import sync_to_async
 from django.dispatch import Signal
-from django.test import AsyncClient, override_settings
+from django.test import AsyncClient, RequestFactory, override_settings
 from rest_framework.test import APIClient
 from rest_framework_simplejwt.exceptions import TokenError
 
@@ -78,7 +78,9 @@ def own() -> Iterator[RedisServer]:
         yield server
 
 
-STRICT = {"ALIAS": "sessions", "REFRESH_GRACE": 0}
+NOTICE = {"base_url": "https://example.com", "send": None}
+STRICT = {"ALIAS": "sessions", "REFRESH_GRACE": 0, "SIGN_IN_NOTICE": NOTICE}
+ANOTHER_DEVICE = RequestFactory().get("/", headers={"User-Agent": "curl/8.5.0"})
 
 
 def tell_the_story(user: Any) -> Any:
@@ -87,7 +89,7 @@ def tell_the_story(user: Any) -> Any:
     sessions.rotate(first, user)
     with pytest.raises(TokenError):
         sessions.rotate(first, user)
-    second = sessions.open_session(user)
+    second = sessions.open_session(user, ANOTHER_DEVICE)
     sessions.revoke_token(second.access_token)
     sessions.end_all_sessions(user)
     sessions.revoke_everything()
@@ -104,7 +106,7 @@ async def atell_the_story(user: Any) -> Any:
     await sessions.arotate(first, user)
     with pytest.raises(TokenError):
         await sessions.arotate(first, user)
-    second = await sessions.aopen_session(user)
+    second = await sessions.aopen_session(user, ANOTHER_DEVICE)
     await sessions.arevoke_token(second.access_token)
     await sessions.aend_all_sessions(user)
     await sessions.arevoke_everything()
@@ -138,7 +140,7 @@ async def test_and_so_in_async_code(django_user_model: Any, own: RedisServer, he
 
 
 def test_the_names_are_past_tense() -> None:
-    past = re.compile(r"_(started|refreshed|ended|reused|back|revoked|open|unavailable)$")
+    past = re.compile(r"_(started|refreshed|ended|reused|back|revoked|open|unavailable|signed_in)$")
     assert all(past.search(name) for name in SIGNALS)
 
 

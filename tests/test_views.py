@@ -360,6 +360,7 @@ def test_the_list_shows_each_session_and_which_one_asks(alice: Any, bob: Any) ->
         "last_refreshed_at",
         "expires_at",
         "ip",
+        "location",
         "user_agent",
         "device",
         "label",

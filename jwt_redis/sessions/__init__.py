@@ -15,9 +15,11 @@ from jwt_redis.sessions.ending import (
     end_other_sessions,
     end_session,
 )
+from jwt_redis.sessions.labelling import MAX_LABEL, aset_label, set_label
 from jwt_redis.sessions.listing import Session, ais_known, alist_sessions, is_known, list_sessions
 from jwt_redis.sessions.opening import aopen_session, aregister, new_sid, open_session, register
 from jwt_redis.sessions.passwords import aend_stale_sessions, arebind_sessions, end_stale_sessions, rebind_sessions
+from jwt_redis.sessions.recognizing import Recognition, arecognize, recognize
 from jwt_redis.sessions.revoking import (
     arevoke_everything,
     arevoke_jti,
@@ -29,8 +31,10 @@ from jwt_redis.sessions.revoking import (
 from jwt_redis.sessions.rotation import arotate, rotate
 
 __all__ = [
+    "MAX_LABEL",
     "RULES",
     "Explanation",
+    "Recognition",
     "Session",
     "acheck",
     "aend_all_sessions",
@@ -42,11 +46,13 @@ __all__ = [
     "alist_sessions",
     "aopen_session",
     "arebind_sessions",
+    "arecognize",
     "aregister",
     "arevoke_everything",
     "arevoke_jti",
     "arevoke_token",
     "arotate",
+    "aset_label",
     "check",
     "end_all_sessions",
     "end_other_sessions",
@@ -58,9 +64,11 @@ __all__ = [
     "new_sid",
     "open_session",
     "rebind_sessions",
+    "recognize",
     "register",
     "revoke_everything",
     "revoke_jti",
     "revoke_token",
     "rotate",
+    "set_label",
 ]

@@ -24,6 +24,7 @@ __all__ = [
     "LogEntry",
     "LogPage",
     "Opened",
+    "Remembered",
     "Rotation",
     "Script",
     "Written",
@@ -41,16 +42,20 @@ __all__ = [
     "read_clock",
     "read_field",
     "read_history",
+    "read_known",
     "read_log",
     "read_log_end",
     "read_marker",
     "read_moment",
+    "read_refreshes",
     "read_session",
     "read_sessions",
     "read_state",
     "rebind_sessions",
+    "remember",
     "revoke_everything",
     "rotate",
+    "set_label",
     "take_lock",
     "trust_store",
 ]
@@ -142,6 +147,14 @@ class Listed:
 
     added: bool
     written: Written
+
+
+@dataclass(frozen=True, slots=True)
+class Remembered:
+    """What was known before: since when the thing itself, in ms, or None; and how many others of its kind."""
+
+    since_ms: int | None
+    others: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -338,6 +351,17 @@ def drop_lock(token: str) -> Command[bool]:
     return Command((keys.lock_key(),), (token,), lambda reply: bool(reply), _script("drop_lock", False))
 
 
+def read_refreshes() -> Command[dict[int, int]]:
+    """How many refreshes there were, by the hour of the epoch (HGETALL); nothing in Cluster, where nobody counts."""
+    key = keys.refreshes_key()
+
+    def parse(reply: Any) -> dict[int, int]:
+        found = _mapping(reply).items()
+        return {int(hour): int(count) for hour, count in found if _is_number(hour) and _is_number(count)}
+
+    return Command((key,), ("HGETALL", key), parse)
+
+
 def read_clock() -> Command[int]:
     """Redis' own clock (TIME), in milliseconds."""
     return Command((), ("TIME",), lambda reply: int(reply[0]) * 1000 + int(reply[1]) // 1000)
@@ -458,12 +482,42 @@ def rebind_sessions(user: str, prints: Sequence[tuple[str, str, str]]) -> Comman
     return _on_user("rebind_sessions", user, [part for triple in prints for part in triple], lambda r: int(r[0]))
 
 
-def prune(user_key: str, *, dry_run: bool) -> Command[tuple[int, int]]:
-    """Drop what has run out under one user's key: how many fields, and how many device fields without a session."""
+def set_label(user: str, sid: str, label: str) -> Command[bool]:
+    """Name a live session, "" to take its name away. Whether there is such a session."""
+    return _on_user("set_label", user, (sid, label), lambda reply: bool(reply[0]))
+
+
+def remember(user: str, field: str, *, seconds: int, at_ms: int | None = None) -> Command[Remembered]:
+    """Keep for so many ``seconds`` that something was there, a device or a link that was used, since ``at_ms``.
+
+    What is known from that very moment, now if None, or a later one does not count as known before.
+    """
+
+    def parse(reply: Any) -> Remembered:
+        return Remembered(int(reply[0]) if reply[0] else None, int(reply[1]))
+
+    args = (field, seconds, "" if at_ms is None else at_ms)
+    return Command((keys.known_key(user),), args, parse, _script("remember", False))
+
+
+def read_known(user: str, field: str) -> Command[int | None]:
+    """Since when that is known (HGET), in ms; None if it is not."""
+    key = keys.known_key(user)
+    return Command((key,), ("HGET", key, field), _since)
+
+
+def _since(reply: str | None) -> int | None:
+    since = (reply or "").partition(".")[0]
+    return int(since) if _is_number(since) else None
+
+
+def prune(user_key: str, *, dry_run: bool, trusted_from: int = 0) -> Command[tuple[int, int, int]]:
+    """Drop what has run out under one user's key: how many fields, and how many device fields without a session; and
+    how many sessions are alive, of those opened since ``trusted_from`` (ms of the epoch)."""
     return Command(
         keys=(user_key, f"{user_key}:devices"),
-        args=(*_policy(), int(dry_run)),
-        parse=lambda reply: (int(reply[1]), int(reply[2])),
+        args=(*_policy(), int(dry_run), trusted_from),
+        parse=lambda reply: (int(reply[1]), int(reply[2]), int(reply[3])),
         script=_script("prune", True),
         names_store=True,
     )

@@ -1,5 +1,6 @@
--- Drops what has run out, devices without a session among it. With "1" it only counts.
-local dry_run = ARGV[FIRST] == '1'
+-- Drops what has run out, devices without a session among it. With "1" it only counts. Then the moment, in ms, before
+-- which no session is trusted: it says how many are alive.
+local dry_run, trusted_from = ARGV[FIRST] == '1', tonumber(ARGV[FIRST + 1])
 load(dry_run)
 local orphans = {}
 if redis.call('TYPE', DEVICES).ok == 'hash' then
@@ -12,4 +13,8 @@ if not dry_run then
   del_fields(DEVICES, orphans)
   settle()
 end
-return reply(removed, #orphans)
+local alive = 0
+for sid, s in pairs(sessions) do
+  if live(sid) and s.opened_ms >= trusted_from then alive = alive + 1 end
+end
+return reply(removed, #orphans, alive)

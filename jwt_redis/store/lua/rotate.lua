@@ -4,6 +4,21 @@ presented, grace_ms, lifetime = tonumber(presented), tonumber(grace_ms), tonumbe
 load()
 local s = live(sid)
 local has_ended = false
+local KEPT_HOURS = 31 * 24
+
+-- By the hour, for the admin's chart, where the log is in reach. A server that does not let us (ACL) refuses no refresh
+-- for that: its chart stays empty.
+local function count_refresh()
+  if not LOG then return end
+  local key, hour = LOG .. ':refreshes', math.floor(NOW / 3600)
+  if redis.pcall('HINCRBY', key, int(hour), 1) ~= 1 then return end
+  redis.pcall('EXPIREAT', key, int((hour + KEPT_HOURS) * 3600))
+  local hours, old = redis.pcall('HKEYS', key), {}
+  for _, field in ipairs(hours) do
+    if (tonumber(field) or 0) <= hour - KEPT_HOURS then old[#old + 1] = field end
+  end
+  if #old > 0 then redis.pcall('HDEL', key, unpack(old)) end
+end
 
 local function answer(outcome, reason)
   settle()
@@ -47,6 +62,7 @@ if presented == s.rotation then
   if first and not string.find(s.fingerprint, first, 1, true) then s.fingerprint = first end
   put(sid, s)
   if device ~= '' then redis.call('HSET', DEVICES, 'device:' .. sid, device) end
+  count_refresh()
   return answer(rotating == '1' and 'rotated' or 'touched')
 end
 -- Strictly within grace: with <=, two in one millisecond would slip through at grace 0.

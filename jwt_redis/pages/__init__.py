@@ -1,0 +1,1 @@
+"""HTML pages for people: their devices, and "this was not me". They work without JavaScript."""
