@@ -1,12 +1,13 @@
-"""The journal's table: what was revoked, kept where a lost Redis cannot take it along."""
+"""The journal's table: what was revoked, kept where a lost Redis cannot take it along. And what the admin shows."""
 
 from __future__ import annotations
 
 from django.db import models
 from django.db.models.functions import Now
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-__all__ = ["Revocation"]
+__all__ = ["Revocation", "Sample", "Session"]
 
 
 class Revocation(models.Model):
@@ -55,7 +56,57 @@ class Revocation(models.Model):
             models.Index(fields=["until"], name="jwt_redis_by_until"),
             models.Index(fields=["store_id", "number"], name="jwt_redis_by_number"),
             models.Index(fields=["applied_at", "id"], name="jwt_redis_by_applied"),
+            # For the admin: of which user was this session, and what was revoked lately?
+            models.Index(fields=["target"], name="jwt_redis_by_target"),
+            models.Index(fields=["created_at"], name="jwt_redis_by_created"),
         ]
 
     def __str__(self) -> str:
         return " ".join(part for part in (self.kind, self.user, self.target) if part)
+
+
+class _NoRows(models.Manager["Session"]):
+    """What asks for all rows of all models, as ``dumpdata`` does, is told that there are none."""
+
+    def get_queryset(self) -> models.QuerySet[Session]:
+        return super().get_queryset().none()
+
+
+class Session(models.Model):
+    """What the admin needs to know a session by: a name, permissions, an id. There is no table: they are in Redis, and
+    :mod:`jwt_redis.sessions` is the way to them."""
+
+    # SID:USER, the latter made safe for a key.
+    id = models.CharField(primary_key=True, max_length=161)
+
+    objects = _NoRows()
+
+    class Meta:
+        managed = False
+        base_manager_name = "objects"
+        verbose_name = _("session")
+        verbose_name_plural = _("sessions")
+        default_permissions = ("view",)
+        permissions = [("revoke_session", "Can revoke sessions")]
+
+    def __str__(self) -> str:
+        sid, _colon, user = self.id.partition(":")
+        if sid:
+            return f"{sid} ({user})"
+        return gettext("all sessions of %(user)s") % {"user": user} if user else gettext("all sessions")
+
+
+class Sample(models.Model):
+    """How much there was in the store when ``jwt_cleanup`` had walked through it."""
+
+    taken_at = models.DateTimeField(_("when"), db_default=Now(), db_index=True)
+    users = models.BigIntegerField(_("users with sessions"))
+    sessions = models.BigIntegerField(_("live sessions"))
+
+    class Meta:
+        verbose_name = _("sample")
+        verbose_name_plural = _("samples")
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return f"{self.sessions}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 from typing import Any
 
@@ -101,5 +102,34 @@ def test_filters(staff: Client) -> None:
 def test_a_list_costs_the_same_however_long_it_is(staff: Client, django_assert_max_num_queries: Any) -> None:
     for number in range(120):
         write(str(number))
-    with django_assert_max_num_queries(8):
+    with django_assert_max_num_queries(10):
         assert len(shown(staff)) == 50
+
+
+def test_rows_name_people_and_lead_to_them_and_their_sessions(staff: Client, alice: Any, bob: Any) -> None:
+    sid = sessions.open_session(alice)["sid"]
+    with journal.acting_as(str(bob.pk)):
+        sessions.end_session(alice, sid, reason="stolen_laptop")
+    write("<b>gone</b>", actor="manage.py jwt_revoke (root)")
+    seen = staff.get(LIST).content.decode()
+    for text in (f"alice ({alice.pk})", f"bob ({bob.pk})", "&lt;b&gt;gone", "manage.py jwt_revoke (root)"):
+        assert text in seen
+    # To sessions only for who may see them.
+    assert "/admin/jwt_redis/session/" not in seen
+    viewer = staff.get(LIST).wsgi_request.user
+    viewer.user_permissions.add(Permission.objects.get(codename="view_session", content_type__app_label="jwt_redis"))
+    seen = staff.get(LIST).content.decode()
+    links = re.findall(r'href="(/admin/jwt_redis/session/[^"]+)"', seen)
+    assert len(links) == 3 and all(staff.get(link).status_code in (200, 302) for link in links)
+    assert any("/change/" in link for link in links)
+    row = Revocation.objects.get(target=sid)
+    one = staff.get(f"{LIST}{row.pk}/change/").content.decode()
+    assert f"bob ({bob.pk})" in one and f"alice ({alice.pk})" in one
+
+
+def test_names_cost_one_query(staff: Client, django_user_model: Any, django_assert_max_num_queries: Any) -> None:
+    users = [django_user_model.objects.create_user(f"user{number}") for number in range(40)]
+    for user in users:
+        write(str(user.pk), actor=str(user.pk))
+    with django_assert_max_num_queries(10):
+        assert "user39" in staff.get(LIST).content.decode()

@@ -57,7 +57,7 @@ def sample(client: Any, nodes: list[Node]) -> Sample:
 
     def shared(_: Any) -> int:
         # Over the client, which knows where in a cluster they are.
-        return sum(client.memory_usage(name) or 0 for name in (keys.log_key(), keys.marker_key()))
+        return sum(client.memory_usage(name) or 0 for name in (keys.log_key(), keys.marker_key(), keys.refreshes_key()))
 
     return sum((_sample(node) for node in nodes), Sample(shared_bytes=nodes[0].ask(shared)))
 
@@ -77,7 +77,7 @@ def _sample(node: Node) -> Sample:
 
 
 def _measure(node: Node, names: list[str]) -> Sample:
-    shared = {keys.log_key(), keys.marker_key(), keys.lock_key()}
+    shared = {keys.log_key(), keys.marker_key(), keys.lock_key(), keys.refreshes_key()}
     ours = [name for name in names if keys.user_key_of(name) is not None]
     users = [name for name in ours if keys.user_key_of(name) == name]
 

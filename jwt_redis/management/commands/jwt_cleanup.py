@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import Error as DatabaseError
+from django.utils import timezone
 
 from jwt_redis import journal, keys
 from jwt_redis.management.base import ProgressLine, as_json, journal_needed, redis_needed
+from jwt_redis.models import Sample
 from jwt_redis.operations import Done, Operation, run
+from jwt_redis.records import Marker
+from jwt_redis.sessions.parts import marker_command, with_marker
 from jwt_redis.store import commands
 from jwt_redis.store.outside import key_count, user_keys
 
 _ROWS = 1000
+# For so long it can be looked up in the admin how many sessions there were.
+_SAMPLES_KEPT = timedelta(days=400)
 
 
 class Command(BaseCommand):
@@ -74,20 +83,47 @@ class Command(BaseCommand):
 
     def _clean_redis(self, dry_run: bool, batch_size: int) -> tuple[int, int, int]:
         users = fields = devices = 0
+        signed_in = sessions = 0
         with redis_needed():
+            trusted_from = _trusted_from()
             line = ProgressLine(sys.stderr, key_count())
             scanned = 0
             for batch in user_keys(keys.user_pattern(), batch_size):
+                named = set(batch)
                 # SCAN may name a key twice, and a user has two.
-                for user_key in {owner for key in batch if (owner := keys.user_key_of(key)) is not None}:
-                    dropped, orphans = run(Operation((commands.prune(user_key, dry_run=dry_run),), Done))
+                for user_key in {owner for key in named if (owner := keys.user_key_of(key)) is not None}:
+                    prune = commands.prune(user_key, dry_run=dry_run, trusted_from=trusted_from)
+                    dropped, orphans, live = run(Operation((prune,), Done))
+                    # Once for each user, whichever of the two is named first.
+                    if live and user_key in named:
+                        signed_in += 1
+                        sessions += live
                     users += bool(dropped or orphans)
                     fields += dropped
                     devices += orphans
                 scanned += len(batch)
                 line.show(scanned)
             line.close()
+        if not dry_run:
+            self._keep_sample(signed_in, sessions)
         return fields, devices, users
+
+    def _keep_sample(self, users: int, sessions: int) -> None:
+        try:
+            if not journal.is_on() and not journal.has_table():
+                return
+            Sample.objects.create(users=users, sessions=sessions)
+            Sample.objects.filter(taken_at__lt=timezone.now() - _SAMPLES_KEPT).delete()
+        except DatabaseError as error:
+            self.stderr.write(f"How many sessions there are was not kept for the admin: {error}")
+
+
+def _trusted_from() -> int:
+    """The moment before which no session is, in ms of the epoch."""
+    asked_at = time.monotonic()
+    operation: Operation[Marker] = Operation((marker_command(),), with_marker(Done, asked_at))
+    marker = run(operation)
+    return max(marker.not_before_ms + 1, marker.born_ms)
 
 
 def _ranges() -> Iterator[tuple[int, int]]:
