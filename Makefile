@@ -7,13 +7,14 @@ BIN := $(VENV)/bin
 # Packages are installed again when what is needed has changed.
 STAMPS := $(VENV)/.stamps
 
-.PHONY: help demo walk test test-slow chaos coverage lint format bench bench-quick clean
+.PHONY: help demo walk test test-slow browser screenshots chaos coverage lint format bench bench-quick clean
 
 help:
-	@echo 'make demo         a small API and a page, with a real Redis of its own'
+	@echo 'make demo         a small site and its API, with a real Redis of its own'
 	@echo 'make walk         the story of the demo over HTTP, while it runs'
 	@echo 'make test         the default suite, against real Redis servers that it starts'
 	@echo 'make test-slow    the suites that take longer'
+	@echo 'make browser      the demo in a real browser: Chromium has to be there'
 	@echo 'make chaos        servers and workers broken on purpose: does a revoked token ever work again?'
 	@echo 'make coverage     both, with what they do not reach'
 	@echo 'make lint         ruff, mypy, the import contract'
@@ -41,17 +42,24 @@ walk: $(STAMPS)/demo
 	@$(BIN)/python example_project/manage.py demo_walk
 
 test: $(STAMPS)/test
-	$(BIN)/python -m pytest -m 'not slow'
+	$(BIN)/python -m pytest -m 'not slow and not browser'
 
 test-slow: $(STAMPS)/test
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -m 'slow and not browser'
+
+browser: $(STAMPS)/browser
+	$(BIN)/python -m pytest -m browser tests/browser
+
+# The pictures in the documentation.
+screenshots: $(STAMPS)/browser
+	JWT_REDIS_SCREENSHOTS=docs/images/browser $(BIN)/python -m pytest -m browser tests/browser/test_pages.py
 
 chaos: $(STAMPS)/test
 	$(BIN)/python -m tests.chaos
 
 coverage: $(STAMPS)/test
 	$(BIN)/python -m coverage erase
-	COVERAGE_PROCESS_START=$(CURDIR)/pyproject.toml $(BIN)/python -m coverage run -m pytest
+	COVERAGE_PROCESS_START=$(CURDIR)/pyproject.toml $(BIN)/python -m coverage run -m pytest -m 'not browser'
 	$(BIN)/python -m coverage combine --quiet
 	$(BIN)/python -m coverage report
 

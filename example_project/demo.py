@@ -40,8 +40,10 @@ def main() -> None:
         os.environ.update(REDIS_URL=url, DEMO_VAR=str(VAR), DJANGO_SETTINGS_MODULE="config.settings")
         passwords = _prepare_database()
         port, why = _choose_port()
+        base = f"http://{HOST}:{port}"
+        # For the links in e-mails.
+        os.environ["DEMO_BASE_URL"] = base
         with _django(port) as server:
-            base = f"http://{HOST}:{port}"
             _wait_until_it_answers(base, server)
             ADDRESS.write_text(base)
             try:
@@ -197,10 +199,10 @@ def _greet(base: str, which: str, passwords: dict[str, str], why: str) -> None:
         "",
         f"  The demo is at    {base}/{why}",
         *(f"  Sign in as        {name} / {password}" for name, password in passwords.items()),
-        f"  Django's admin    {base}/admin/  (alice)",
+        f"  Django's admin    {base}/admin/  (alice; the same sign-in)",
         f"  Redis             {which}",
         "",
-        "  Open it in two browsers, or two tabs, and sign one out from the other.",
+        "  Open it in two browsers, or in one and a private window, and sign one out from the other.",
         "  `make walk` in a second terminal tells the same story over HTTP. Ctrl-C stops the demo.",
         "",
         "  What happens to sessions:",

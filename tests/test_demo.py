@@ -124,6 +124,31 @@ def test_the_walk_passes_and_what_was_done_outlives_a_restart(start: Callable[..
     _assert_nothing_is_left(again)
 
 
+def test_the_pages_need_no_script_and_no_browser(start: Callable[..., Demo]) -> None:
+    """The rest of them is for tests/browser."""
+    base = start(PORT=str(free_port())).wait_until_ready().base
+    with requests.Session() as browser:
+        browser.trust_env = False
+        page = browser.get(f"{base}/sign-in/", timeout=_SECONDS)
+        assert "script-src 'self'" in page.headers["Content-Security-Policy"]
+        page = _send(browser, page, username="alice", password=PASSWORD)
+        assert "Hello alice" in page.text
+        cookies = {cookie.name: cookie for cookie in browser.cookies}
+        assert all(cookies[name].has_nonstandard_attr("HttpOnly") for name in ("demo_access", "demo_refresh"))
+        # As after a minute: the answer brings another.
+        browser.cookies.clear("127.0.0.1", "/", "demo_access")
+        assert "This device" in browser.get(f"{base}/devices/", timeout=_SECONDS).text
+        assert "demo_access" in browser.cookies
+        # Staff need no second sign-in.
+        assert browser.get(f"{base}/admin/jwt_redis/session/", timeout=_SECONDS).status_code == 200
+        # A script is told the same: tokens are in no body.
+        assert _ask("POST", f"{base}/auth/token/", username="alice", password=PASSWORD).status_code == 403
+        _ask("POST", f"{base}/api/auth/logout/all/", _sign_in(base)[0])
+        out = browser.get(f"{base}/notes/", timeout=_SECONDS)
+        assert out.status_code == 401
+        assert "You signed out, here or on another device." in out.text
+
+
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_ends_all_of_it(start: Callable[..., Demo], how: signal.Signals) -> None:
     demo = start(PORT=str(free_port())).wait_until_ready()
@@ -246,6 +271,13 @@ def _ask(method: str, url: str, tokens: dict[str, str] | None = None, **body: st
         session.trust_env = False
         headers = {"Authorization": f"Bearer {tokens['access']}"} if tokens else {}
         return session.request(method, url, headers=headers, json=body or None, timeout=_SECONDS)
+
+
+def _send(browser: requests.Session, page: requests.Response, **fields: str) -> requests.Response:
+    """Fill in a page's form."""
+    token = re.search(r'name="csrfmiddlewaretoken" value="(\w+)"', page.text)
+    assert token is not None
+    return browser.post(page.url, {"csrfmiddlewaretoken": token[1], **fields}, timeout=_SECONDS)
 
 
 def _sign_in(base: str) -> tuple[dict[str, str], str]:

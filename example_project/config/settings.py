@@ -12,6 +12,8 @@ BASE_DIR = Path(__file__).resolve().parent.parent
 # All that the demo writes: the database, and the files of its Redis.
 VAR = Path(os.environ.get("DEMO_VAR") or BASE_DIR / "var")
 REDIS_URL = os.environ.get("REDIS_URL") or "redis://127.0.0.1:6379/0"
+# Of the links in e-mails; demo.py knows the port.
+BASE_URL = os.environ.get("DEMO_BASE_URL") or "http://127.0.0.1:8000"
 
 # The page shows them to whoever opens it.
 DEMO_USERS = {"alice": "correct horse", "bob": "battery staple"}
@@ -23,7 +25,15 @@ USE_TZ = True
 TIME_ZONE = "UTC"
 ROOT_URLCONF = "config.urls"
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
-STATIC_URL = "static/"
+STATIC_URL = "/static/"
+LOGIN_URL = "sign_in"
+# Cookies know no ports: other projects on 127.0.0.1 have theirs under the usual names.
+SESSION_COOKIE_NAME = "demo_django_session"
+CSRF_COOKIE_NAME = "demo_csrf"
+# A file a message, for the page that shows them.
+EMAIL_BACKEND = "django.core.mail.backends.filebased.EmailBackend"
+EMAIL_FILE_PATH = VAR / "mail"
+DEFAULT_FROM_EMAIL = "The demo <demo@example.com>"
 
 INSTALLED_APPS = [
     "django.contrib.admin",
@@ -33,10 +43,12 @@ INSTALLED_APPS = [
     "django.contrib.sessions",
     "django.contrib.staticfiles",
     "rest_framework",
-    "jwt_redis",
+    # In front of jwt_redis: its base.html goes around jwt_redis' pages too.
     "notes",
+    "jwt_redis",
 ]
 MIDDLEWARE = [
+    "notes.middleware.content_security_policy",
     "django.middleware.security.SecurityMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
@@ -44,6 +56,7 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     # Behind Django's own: for plain views, which DRF's authentication does not reach.
     "jwt_redis.middleware.JWTAuthenticationMiddleware",
+    "notes.middleware.RefreshInPassing",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
@@ -86,10 +99,22 @@ REST_FRAMEWORK = {
 }
 SIMPLE_JWT = {
     **jwt_redis.simplejwt_settings(),
-    # Short, so that the page has to refresh while one watches.
+    # Short, so that there is something to refresh while one watches.
     "ACCESS_TOKEN_LIFETIME": timedelta(seconds=60),
 }
-JWT_REDIS = {"ALIAS": "sessions"}
+JWT_REDIS = {
+    "ALIAS": "sessions",
+    "COOKIE": {
+        "access": "demo_access",
+        "refresh": "demo_refresh",
+        # Pages without a script can be refreshed in passing only where the cookie is sent: everywhere, here.
+        "refresh_path": "/",
+        # Over http Safari takes no Secure cookie, not even from this machine. Never so on a server.
+        "secure": False,
+    },
+    "PAGES": {"password_url": "password"},
+    "SIGN_IN_NOTICE": {"base_url": BASE_URL},
+}
 
 # The terminal shows what happens to sessions, and not the page's polling. A 503 of jwt_redis has a line of its own.
 LOGGING = {

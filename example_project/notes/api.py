@@ -1,13 +1,11 @@
-"""What a project of one's own has: an API, a plain view, a page. None of it mentions sessions, but for the password."""
+"""What an API of one's own has. None of it mentions sessions, but for the password."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from django.conf import settings
 from django.db.models import QuerySet
 from django.http import HttpRequest, JsonResponse
-from django.views.generic import TemplateView
 from rest_framework import mixins, viewsets
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -16,11 +14,6 @@ from rest_framework.views import APIView
 from jwt_redis import sessions
 from notes.models import Note
 from notes.serializers import NoteSerializer, PasswordSerializer
-
-
-class PageView(TemplateView):
-    template_name = "notes/page.html"
-    extra_context = {"users": settings.DEMO_USERS}
 
 
 class NoteViewSet(
@@ -44,6 +37,9 @@ class MeView(APIView):
 
 class PasswordView(APIView):
     """Every other device falls out; the one that asks gets a new session."""
+
+    # Its tokens are in the body, where a page's script could read them.
+    uses_cookies = False
 
     def post(self, request: Request) -> Response:
         serializer = PasswordSerializer(data=request.data, context={"request": request})

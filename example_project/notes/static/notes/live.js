@@ -1,0 +1,72 @@
+// Asks every two seconds whether this device is still signed in, and which others are. Without it a page finds out at
+// its next click.
+
+const PAUSE = 2000;
+const SHOWN = 8000;
+
+const news = document.getElementById("news");
+// The devices and notes that the page is known to show.
+let seen = null;
+let hiding;
+// Something was asked of the server by a click, and what comes of it is for its answer to say.
+let isBusy = false;
+
+async function look() {
+  let now;
+  try {
+    const answer = await fetch(news.dataset.live, { headers: { Accept: "application/json" } });
+    if (!answer.ok) return;
+    now = await answer.json();
+  } catch {
+    // The server is away; it may come back.
+    return;
+  }
+  if (isBusy) return;
+  if (!now.is_signed_in) {
+    // A GET, whatever made this page: its answer says why.
+    location.replace(location.pathname + location.search);
+    return;
+  }
+  if (seen) tell(seen, now);
+  seen = now;
+}
+
+function tell(before, now) {
+  const names = (some, others) => Object.keys(some).filter((sid) => !(sid in others)).map((sid) => some[sid]);
+  const came = names(now.devices, before.devices).map((name) => `${name} has signed in.`);
+  const went = names(before.devices, now.devices).map((name) => `${name} was signed out.`);
+  const isOther = JSON.stringify(now.devices) !== JSON.stringify(before.devices);
+  if (isOther) renew("#jwt-sessions");
+  if (String(now.notes) !== String(before.notes)) renew("#notes");
+  if (came.length || went.length) say([...came, ...went].join(" "));
+}
+
+function renew(selector) {
+  const part = document.querySelector(selector);
+  // Not under the hands of somebody who fills in a name.
+  if (!part || part.querySelector("details[open]") || part.contains(document.activeElement)) return;
+  htmx.ajax("GET", location.pathname + location.search, { target: selector, select: selector, swap: "outerHTML" });
+}
+
+function say(text) {
+  news.textContent = text;
+  clearTimeout(hiding);
+  hiding = setTimeout(() => { news.textContent = ""; }, SHOWN);
+}
+
+if (news) {
+  addEventListener("beforeunload", () => { isBusy = true; });
+  // Back again, from the browser's own memory of the page.
+  addEventListener("pageshow", () => { isBusy = false; });
+  document.body.addEventListener("htmx:beforeRequest", ({ detail }) => {
+    if (detail.requestConfig.verb !== "post") return;
+    isBusy = true;
+    // What was changed from this page is no news.
+    seen = null;
+  });
+  document.body.addEventListener("htmx:afterRequest", () => { isBusy = false; });
+  (async function keepLooking() {
+    await look();
+    setTimeout(keepLooking, PAUSE);
+  })();
+}

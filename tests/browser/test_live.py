@@ -1,0 +1,72 @@
+"""What a page shows by itself, where scripts run: devices and notes that come and go elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from tests.browser.conftest import PASSWORD
+from tests.browser.people import LAPTOP, PHONE, Person
+
+pytestmark = pytest.mark.browser
+
+
+@pytest.fixture
+def laptop(person: Callable[..., Person], user: str) -> Person:
+    """Somebody who is signed in."""
+    one = person(agent=LAPTOP)
+    one.sign_in(user, PASSWORD)
+    return one
+
+
+def test_another_device_comes_and_goes(laptop: Person, person: Callable[..., Person], user: str) -> None:
+    laptop.click("Devices")
+    laptop.sees_heading("1 device")
+    phone = person(agent=PHONE)
+    phone.sign_in(user, PASSWORD)
+    laptop.sees_heading("2 devices")
+    assert "has signed in." in laptop.page.get_by_role("status").inner_text()
+    phone.press("Sign out")
+    phone.sees_heading("You are signed out")
+    laptop.sees_heading("1 device")
+    laptop.sees("was signed out.")
+
+
+def test_what_somebody_is_typing_stays(laptop: Person, person: Callable[..., Person], user: str) -> None:
+    laptop.click("Devices")
+    laptop.page.get_by_text("Name and details").click()
+    laptop.page.get_by_label("Name").fill("Half a na")
+    person(agent=PHONE).sign_in(user, PASSWORD)
+    laptop.sees("has signed in.")
+    assert laptop.page.get_by_label("Name").input_value() == "Half a na"
+    laptop.page.get_by_label("Name").press("Enter")
+    laptop.sees_heading("Half a na")
+    laptop.sees_heading("2 devices")
+
+
+def test_a_note_from_elsewhere(laptop: Person, person: Callable[..., Person], user: str) -> None:
+    laptop.click("Notes")
+    laptop.sees("None yet.")
+    phone = person(agent=PHONE)
+    phone.sign_in(user, PASSWORD)
+    phone.click("Notes")
+    phone.page.get_by_label("New note").fill("From the phone")
+    phone.press("Add")
+    laptop.sees("From the phone")
+
+
+def test_a_list_is_changed_in_place(laptop: Person, person: Callable[..., Person], user: str) -> None:
+    """With htmx the page is not loaded again."""
+    phone = person(agent=PHONE)
+    phone.sign_in(user, PASSWORD)
+    laptop.click("Devices")
+    laptop.page.evaluate("window.isTheSamePage = true")
+    laptop.device("Safari").get_by_role("button", name="Sign out").click()
+    laptop.sees_heading("1 device")
+    laptop.sees("was signed out.")
+    assert laptop.page.evaluate("window.isTheSamePage") is True
+    # What was done here is no news.
+    laptop.page.wait_for_timeout(2500)
+    assert laptop.page.locator("#news").inner_text() == ""
+    assert laptop.page.locator("#jwt-sessions").get_by_text("was signed out.").is_visible()
