@@ -113,8 +113,9 @@ def read_from_replica() -> None:
     from django.conf import settings
 
     from jwt_redis.store import client
+    from jwt_redis.store.connections import Line
 
-    exchange = client._exchange
+    exchange, ask = client._exchange, Line.ask
     location = settings.CACHES["sessions"]["LOCATION"]
     replica = redis.Redis.from_url(location[1], decode_responses=True)
 
@@ -123,7 +124,11 @@ def read_from_replica() -> None:
             server = replica
         return exchange(server, wire)
 
+    def ask_replica(line: Line, args: Any) -> Any:
+        return replica.execute_command(*args) if args[0] == "HMGET" else ask(line, args)
+
     client._exchange = exchange_with_replica
+    Line.ask = ask_replica  # type: ignore[method-assign]
 
 
 def no_breaker() -> None:

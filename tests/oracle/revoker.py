@@ -49,15 +49,15 @@ class Revoker:
 
     def stumble(self, error: str) -> None:
         """In Cluster: the next time that a script has run, its entries do not reach the log."""
-        from jwt_redis.store import client
+        from jwt_redis.store import conversation
 
-        append_log = client.append_log
+        append_log = conversation.append_log
 
         def failing(*args: Any) -> Any:
-            client.append_log = append_log
+            conversation.append_log = append_log
             raise getattr(redis, error)("it does not answer")
 
-        client.append_log = failing
+        conversation.append_log = failing
 
     def revoke(self, kind: str, user: int, sid: str, access: str) -> dict[str, Any]:
         """Until it is acknowledged: the moment of that, who was pushed out, and whether nothing came of it."""
