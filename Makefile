@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 # Packages are installed again when what is needed has changed.
 STAMPS := $(VENV)/.stamps
 
-.PHONY: help demo walk test test-slow browser screenshots chaos coverage lint format bench bench-quick clean
+.PHONY: help demo walk test test-slow browser screenshots chaos coverage lint format messages bench bench-quick clean
 
 help:
 	@echo 'make demo         a small site and its API, with a real Redis of its own'
@@ -18,6 +18,7 @@ help:
 	@echo 'make chaos        servers and workers broken on purpose: does a revoked token ever work again?'
 	@echo 'make coverage     both, with what they do not reach'
 	@echo 'make lint         ruff, mypy, the import contract'
+	@echo 'make messages     the catalogues from the sources; gettext has to be there'
 	@echo 'make bench        the measurements behind the figures in the README'
 	@echo 'make clean        remove the environment and what the tools have left'
 
@@ -72,6 +73,16 @@ lint: $(STAMPS)/dev
 format: $(STAMPS)/dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+# makemessages does not look into locale/, hence the copy. Without the date, so that what has not changed does not differ.
+messages: LOCALES = $(patsubst jwt_redis/locale/%/LC_MESSAGES,-l %,$(wildcard jwt_redis/locale/*/LC_MESSAGES))
+messages: $(STAMPS)/dev
+	@cp jwt_redis/locale/simplejwt.txt jwt_redis/simplejwt.txt
+	@cd jwt_redis && { ../$(BIN)/django-admin makemessages $(LOCALES) --no-wrap --no-obsolete --add-location file; \
+	  status=$$?; rm -f simplejwt.txt; exit $$status; }
+	@find jwt_redis/locale -name '*.po' -exec sed -i.old '/^"POT-Creation-Date:/d' {} +
+	@find jwt_redis/locale -name '*.po.old' -delete
+	@cd jwt_redis && ../$(BIN)/django-admin compilemessages
 
 bench: $(STAMPS)/bench
 	$(BIN)/python -m benchmarks

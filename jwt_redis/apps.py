@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from django.apps import AppConfig, apps
-from django.utils.translation import gettext_lazy as _
+from django.utils.translation import pgettext_lazy
 
 
 class JWTRedisConfig(AppConfig):
@@ -11,7 +11,7 @@ class JWTRedisConfig(AppConfig):
 
     name = "jwt_redis"
     default_auto_field = "django.db.models.BigAutoField"
-    verbose_name = _("Sessions")
+    verbose_name = pgettext_lazy("jwt_redis", "Sessions")
 
     def ready(self) -> None:
         """Imported here: both need the app registry."""

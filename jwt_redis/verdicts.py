@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from django.utils.translation import gettext as _
+
 from jwt_redis.conf import Strategy, simplejwt_setting
 from jwt_redis.keys import user_id
 from jwt_redis.records import EndedSession, Marker, SessionRecord, UserState
@@ -97,16 +99,16 @@ def read_claims(payload: Mapping[str, Any]) -> Claims:
     try:
         user = user_id(payload.get(simplejwt_setting("USER_ID_CLAIM")))
     except ValueError:
-        raise ValueError("Token contained no recognizable user identification") from None
+        raise ValueError(_("Token contained no recognizable user identification")) from None
     jti_claim = simplejwt_setting("JTI_CLAIM")
     jti = payload.get(jti_claim) if jti_claim else None
     if jti is None:
-        raise ValueError("Token has no id")
+        raise ValueError(_("Token has no id"))
     if not is_jti(jti):
-        raise ValueError("Token has an unusable id")
+        raise ValueError(_("Token has an unusable id"))
     sid = payload.get(SID_CLAIM)
     if sid is not None and not is_sid(sid):
-        raise ValueError("Token has an unusable 'sid' claim")
+        raise ValueError(_("Token has an unusable '{}' claim").format(SID_CLAIM))
     type_claim = simplejwt_setting("TOKEN_TYPE_CLAIM")
     kind = payload.get(type_claim) if type_claim else ("refresh" if ROTATION_CLAIM in payload else None)
     return Claims(
@@ -176,8 +178,8 @@ def _number(payload: Mapping[str, Any], claim: str, default: Any = _REQUIRED) ->
     value = payload.get(claim)
     if value is None:
         if default is _REQUIRED:
-            raise ValueError(f"Token has no '{claim}' claim")
+            raise ValueError(_("Token has no '{}' claim").format(claim))
         return default
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < _MAX_NUMBER:
-        raise ValueError(f"Token has an unusable '{claim}' claim")
+        raise ValueError(_("Token has an unusable '{}' claim").format(claim))
     return int(value)

@@ -12,6 +12,7 @@ from django.http import HttpRequest
 from django.template.loader import render_to_string
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import pgettext
 
 from jwt_redis.admin.looking import rows_of
 from jwt_redis.admin.sessions import SessionAdmin
@@ -50,7 +51,7 @@ class SessionsOnUserMixin(_Base):
         given = super().get_fieldsets(request, obj)
         if obj is None or _FIELD in flatten_fieldsets(given) or _sessions_admin(self.admin_site, request) is None:
             return given
-        return [*given, (_("Sessions"), {"fields": (_FIELD,)})]
+        return [*given, (pgettext("jwt_redis", "Sessions"), {"fields": (_FIELD,)})]
 
     def get_fields(self, request: HttpRequest, obj: Any | None = None) -> Any:
         """Where the project names none, Django takes all, and the read-only ones behind them: ours has its fieldset."""
