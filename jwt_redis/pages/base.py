@@ -32,7 +32,9 @@ def password_url() -> str:
 
 
 class PageView(View):
-    """A view whose answers are HTML."""
+    """A view whose answers are HTML. ``shows_flashes``: its templates show what was said on the page before."""
+
+    shows_flashes = True
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         """:meth:`respond`, and what every answer has."""
@@ -40,7 +42,8 @@ class PageView(View):
             response = self.respond(request, *args, **kwargs)
         except RevocationUnavailable as error:
             # Without the request: context processors would ask who that is, once more.
-            text = render_to_string("jwt_redis/unavailable.html", {"url": request.get_full_path()})
+            facts = {"url": request.get_full_path(), "is_action": request.method == "POST"}
+            text = render_to_string("jwt_redis/unavailable.html", facts)
             response = HttpResponse(text, status=error.status_code, headers={"Retry-After": str(error.wait)})
             self.keep(response)
         add_never_cache_headers(response)
@@ -60,8 +63,10 @@ class PageView(View):
 
     def page(self, request: Any, template: str, context: dict[str, Any], status: int = 200) -> HttpResponse:
         """A page, with what was said on the one before."""
-        common = {"login_url": login_url(), "password_url": password_url(), "flashes": flash.take(request)}
-        made = render(request, template, {**common, **context}, status=status)
+        common = {"login_url": login_url(), "password_url": password_url()}
+        if not self.shows_flashes:
+            return render(request, template, {**common, **context}, status=status)
+        made = render(request, template, {**common, "flashes": flash.take(request), **context}, status=status)
         flash.forget(request, made)
         return made
 

@@ -6,7 +6,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from django.contrib.auth.views import redirect_to_login
-from django.http import HttpResponse
+from django.http import HttpResponse, HttpResponseRedirect
 from django.http.response import HttpResponseBase
 from django.shortcuts import redirect
 from django.urls import reverse
@@ -96,10 +96,13 @@ class _ActionView(_SignedInView):
     def back(self, request: Any, text: str, *, is_error: bool = False) -> HttpResponse:
         """To where the button was, with a word on what it did."""
         url = request.POST.get("next", "")
-        if not url_has_allowed_host_and_scheme(url, {request.get_host()}, require_https=request.is_secure()):
+        is_ours = url_has_allowed_host_and_scheme(url, {request.get_host()}, require_https=request.is_secure())
+        # From the root: another path would be one below this button's own address.
+        if not is_ours or not url.startswith("/"):
             page = request.POST.get("page", "")
             url = f"{_devices()}?{urlencode({'page': page})}" if page.isdecimal() and page != "1" else _devices()
-        response = redirect(url)
+        # Not redirect(), which takes a word for the name of a pattern.
+        response = HttpResponseRedirect(url)
         flash.say(request, response, Flash(text, is_error))
         return response
 

@@ -21,6 +21,9 @@ __all__ = ["NotMeView"]
 class NotMeView(PageView):
     """No matter who is signed in in this browser, if anybody is."""
 
+    # They are for the page after it.
+    shows_flashes = False
+
     def respond(self, request: Any, *args: Any, **kwargs: Any) -> Any:
         """Django's ``dispatch``, for a link that is good."""
         try:

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from django import template
+from django.core.exceptions import ImproperlyConfigured
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
@@ -27,7 +28,13 @@ _DAY = 24 * _HOUR
 @register.inclusion_tag("jwt_redis/sessions.html", takes_context=True)
 def jwt_sessions(context: Any) -> dict[str, Any]:
     """The visitor's devices, with their buttons, which lead back to this page. Nothing for who is not signed in."""
-    request = context["request"]
+    try:
+        request = context["request"]
+    except KeyError:
+        raise ImproperlyConfigured(
+            "{% jwt_sessions %} needs the request: add django.template.context_processors.request to the"
+            " context_processors in TEMPLATES, and render the template with it."
+        ) from None
     shown = {"request": request, "next": request.get_full_path(), "password_url": password_url(), "is_embedded": True}
     try:
         visitor = visitor_of(request, may_refresh=False)
