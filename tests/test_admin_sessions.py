@@ -371,6 +371,8 @@ def test_one_session_is_ended(revoker: Client, alice: Any, django_user_model: An
     assert (row.kind, row.target, row.reason, row.actor) == ("session", sid, "stolen_laptop", str(actor.pk))
     entry = LogEntry.objects.get()
     assert entry.user == actor and sid in entry.object_repr and "stolen_laptop" in entry.change_message
+    assert "This session is over" in page(revoker, entry.get_admin_url())
+    actor.user_permissions.add(Permission.objects.get(codename="view_revocation"))
     over = page(revoker, entry.get_admin_url())
     assert "This session is over" in over and "stolen_laptop" in over and f"revoker ({actor.pk})" in over
 

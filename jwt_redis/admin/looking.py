@@ -46,8 +46,9 @@ class Row:
 
     @property
     def device(self) -> str:
-        """What its owner calls it, or "Firefox on Linux"; never the raw user agent, which may say anything."""
-        return self.session.label or describe(self.session.user_agent)
+        """ "Firefox on Linux"; never the raw user agent, which may say anything, nor the label in its place: whoever
+        holds a session may name it after another device of its owner."""
+        return describe(self.session.user_agent)
 
 
 def pk_of(sid: str, tag: str) -> str:

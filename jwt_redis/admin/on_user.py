@@ -69,7 +69,11 @@ class SessionsOnUserMixin(_Base):
             tag = user_tag(user_id(user))
         except ValueError:
             return "-"  # without an id nobody is signed in
-        facts: dict[str, Any] = {"user_tag": tag, "can_revoke": sessions.has_revoke_permission(request)}
+        facts: dict[str, Any] = {
+            "user_tag": tag,
+            "can_revoke": sessions.has_revoke_permission(request),
+            "sees_journal": request.user.has_perm("jwt_redis.view_revocation"),
+        }
         try:
             rows = rows_of([tag])[tag]
         except RevocationUnavailable:

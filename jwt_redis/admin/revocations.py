@@ -53,7 +53,11 @@ class _ReasonFilter(admin.SimpleListFilter):
         return [(reason, reason) for reason in sorted({*latest, self.used_parameters.get("reason", "")} - {""})]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        return queryset.filter(reason=self.value()) if self.value() else queryset
+        reason = self.value()
+        if not reason:
+            return queryset
+        # PostgreSQL takes no NUL, not even to look for it.
+        return queryset.none() if "\0" in reason else queryset.filter(reason=reason)
 
 
 if TYPE_CHECKING:

@@ -137,8 +137,9 @@ class SessionAdmin(Revoking):
     def _of_user(self, request: HttpRequest, text: str) -> dict[str, Any]:
         tag = people.tag_of(text)
         if tag is None:
-            messages.error(request, _("“%(text)s” is not the id of a user, as in Redis' keys.") % {"text": text[:100]})
-            return {}
+            # Not as a message: what is said of nobody would stand below it.
+            said = _("“%(text)s” is not the id of a user, as in Redis' keys.")
+            return {"wrong": said % {"text": text[:100]}}
         user = people.users_of([tag]).get(tag)
         facts: dict[str, Any] = {
             "title": _("Sessions of %(user)s") % {"user": people.name_of(tag, user)},
@@ -225,10 +226,11 @@ class SessionAdmin(Revoking):
         history: dict[str, Any] = {}
         if request.method != "POST":
             history = self._history(request, None, sid)
-            named = {row["row"].user for row in history.get("history", ())}
+            known = self._revocations(None, sid)[0]
+            named = {row.user for row in known}
             tags = [tag for user in named if (tag := people.tag_of(user)) is not None]
             live = [(tag, sid) for tag, rows in rows_of(tags).items() if any(row.session.sid == sid for row in rows)]
-            ended = any(row["row"].kind == Revocation.Kind.SESSION for row in history.get("history", ()))
+            ended = any(row.kind == Revocation.Kind.SESSION for row in known)
             if live or ended:
                 return {**history, **self._found(request, live), "is_ended": not live}
         return {**history, **self._step(request, by_sid(sid))}
@@ -300,7 +302,8 @@ class SessionAdmin(Revoking):
             facts["unavailable"] = True
             status = 503
         else:
-            if row is None and not facts["history"]:
+            # That it is over is no secret of the journal's; why, and by whom, is.
+            if row is None and not self._revocations(tag, sid)[0]:
                 return self._missing(request, pk)
             facts["row"] = row and self.row_facts(request, row, {tag: user} if user else {})
         context = {
@@ -362,8 +365,8 @@ class SessionAdmin(Revoking):
             "session": row.session,
         }
 
-    def _history(self, request: HttpRequest, tag: UserTag | None, sid: str) -> dict[str, Any]:
-        """What was revoked of a user, or of one session; each is found by an index."""
+    def _revocations(self, tag: UserTag | None, sid: str) -> tuple[list[Revocation], str]:
+        """What was revoked of a user, or of one session, found by an index; and why that cannot be known."""
         found: QuerySet[Revocation] = Revocation.objects.using(journal.database())
         if tag is not None:
             found = found.filter(user=tag)
@@ -371,16 +374,22 @@ class SessionAdmin(Revoking):
             found = found.filter(target=sid)
         try:
             with transaction.atomic(using=journal.database()):
-                rows = list(found.order_by("-id")[:_HISTORY])
+                return list(found.order_by("-id")[:_HISTORY]), ""
         except DatabaseError as why:
-            return {"history": [], "history_missing": str(why)}
+            return [], str(why)
+
+    def _history(self, request: HttpRequest, tag: UserTag | None, sid: str) -> dict[str, Any]:
+        """The same for a page, with who did it; for those who may read the journal."""
+        if not request.user.has_perm("jwt_redis.view_revocation"):
+            return {}
+        rows, missing = self._revocations(tag, sid)
+        if missing:
+            return {"sees_journal": True, "history": [], "history_missing": missing}
         actors = people.users_of({user_tag(row.actor) for row in rows if row.actor})
         listed = [{"row": row, "actor": people.actor_name(row.actor, actors)} for row in rows]
-        all_url = ""
-        if request.user.has_perm("jwt_redis.view_revocation"):
-            term = sid or (tag and people.shown(tag)) or ""
-            all_url = reverse(f"{self.admin_site.name}:jwt_redis_revocation_changelist", query={"q": term})
-        return {"history": listed, "history_url": all_url, "history_limit": _HISTORY}
+        term = sid or (tag and people.shown(tag)) or ""
+        all_url = reverse(f"{self.admin_site.name}:jwt_redis_revocation_changelist", query={"q": term})
+        return {"sees_journal": True, "history": listed, "history_url": all_url, "history_limit": _HISTORY}
 
     def _context(self, request: HttpRequest, title: Any) -> dict[str, Any]:
         return {
