@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import io
 import json
 import shutil
 import sys
@@ -15,7 +16,7 @@ from typing import IO, Any
 
 from django.contrib.auth import get_user_model
 from django.core.exceptions import ValidationError
-from django.core.management.base import CommandError
+from django.core.management.base import BaseCommand, CommandError
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db import Error as DatabaseError
 
@@ -25,6 +26,7 @@ from jwt_redis.keys import user_id
 
 __all__ = [
     "ProgressLine",
+    "TerminalCommand",
     "actor",
     "ago",
     "as_json",
@@ -35,6 +37,16 @@ __all__ = [
     "redis_needed",
     "table",
 ]
+
+
+class TerminalCommand(BaseCommand):
+    """A command that says what it has to say on any terminal, and into any file."""
+
+    def run_from_argv(self, argv: list[str]) -> None:
+        """From the command line: what standard output cannot write (``PYTHONIOENCODING``, a locale) becomes "?"."""
+        if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+            sys.stdout.reconfigure(errors="replace")
+        super().run_from_argv(argv)
 
 
 def find_user(text: str) -> str:
@@ -155,10 +167,15 @@ _UNPRINTABLE = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 
 
 def columns(text: str) -> int:
-    """How many columns a terminal takes for it: two for a wide character, none for one that combines (UAX 11)."""
+    """How many columns a terminal takes for it: two for a wide character, none for a mark upon another (UAX 11)."""
     return sum(
-        0 if unicodedata.combining(one) else 2 if unicodedata.east_asian_width(one) in "WF" else 1 for one in text
+        # By category: vowel signs of Thai and Hindi have no combining class.
+        0 if unicodedata.category(one) in _MARKS else 2 if unicodedata.east_asian_width(one) in "WF" else 1
+        for one in text
     )
+
+
+_MARKS = frozenset({"Mn", "Me"})
 
 
 def _cut(line: str, room: int) -> str:

@@ -8,12 +8,12 @@ from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 from django.db import Error as DatabaseError
 from django.utils import timezone
 
 from jwt_redis import journal, keys
-from jwt_redis.management.base import ProgressLine, as_json, journal_needed, redis_needed
+from jwt_redis.management.base import ProgressLine, TerminalCommand, as_json, journal_needed, redis_needed
 from jwt_redis.models import Sample
 from jwt_redis.operations import Done, Operation, run
 from jwt_redis.records import Marker
@@ -26,7 +26,7 @@ _ROWS = 1000
 _SAMPLES_KEPT = timedelta(days=400)
 
 
-class Command(BaseCommand):
+class Command(TerminalCommand):
     """Prune the journal and the store."""
 
     help = (

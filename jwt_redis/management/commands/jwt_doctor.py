@@ -8,15 +8,16 @@ import textwrap
 from dataclasses import asdict
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
 from jwt_redis.diagnosis import LEVELS, Diagnosis, Finding, diagnose
+from jwt_redis.management.base import TerminalCommand
 
 _EXIT = {"ok": 0, "notice": 0, "warning": 1, "problem": 2}
 _WIDTH = 100
 
 
-class Command(BaseCommand):
+class Command(TerminalCommand):
     """Examine Redis, the journal and the clocks."""
 
     help = (

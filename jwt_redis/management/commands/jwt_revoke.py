@@ -6,15 +6,17 @@ import sys
 from datetime import UTC, datetime
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 from django.utils.dateparse import parse_datetime
 from rest_framework_simplejwt.exceptions import TokenError
 
 from jwt_redis import journal, sessions
-from jwt_redis.management.base import actor, as_json, find_user, redis_needed
+from jwt_redis.management.base import TerminalCommand, actor, as_json, find_user, printable, redis_needed
+from jwt_redis.sessions.parts import valid_reason, valid_sid
+from jwt_redis.verdicts import is_jti
 
 
-class Command(BaseCommand):
+class Command(TerminalCommand):
     """Revoke."""
 
     help = "Revoke one token, one session, all of a user's sessions, or everything. The next request is refused."
@@ -45,6 +47,8 @@ class Command(BaseCommand):
         kind = chosen[0] if chosen else "user"
         self._refuse_stray(kind, options)
         try:
+            # Also of a dry run: what the run would refuse, it refuses.
+            valid_reason(self.reason)
             with redis_needed(), journal.acting_as(actor("jwt_revoke")):
                 if kind == "token":
                     self._token(options["token"])
@@ -82,12 +86,14 @@ class Command(BaseCommand):
     def _of_user(self, kind: str, user: str, options: dict[str, Any]) -> None:
         if kind == "jti":
             if self.dry_run:
+                if not is_jti(options["jti"]):
+                    raise CommandError("--jti: not a token id.")
                 self._would(f"revoke the token {options['jti']} of user {user}.", 1)
                 return
             changed = sessions.revoke_jti(user, options["jti"], reason=self.reason)
             self._say(int(changed), "The token is revoked.", "The token was revoked before.")
         elif kind == "session":
-            sid = options["session"]
+            sid = valid_sid(options["session"])
             if self.dry_run:
                 is_alive = sid in _live(user)
                 state = "alive" if is_alive else "not alive"
@@ -148,7 +154,7 @@ class Command(BaseCommand):
         if self.is_json:
             self.stdout.write(as_json({"dry_run": True, "would": what.rstrip("."), "count": count}))
         else:
-            self.stdout.write(f"Would {what}")
+            self.stdout.write(printable(f"Would {what}"))
 
     def _say(self, count: int | None, done: str, nothing: str, **facts: Any) -> None:
         """``count``: what was alive until now; None where nobody counts."""
@@ -156,7 +162,8 @@ class Command(BaseCommand):
         if self.is_json:
             self.stdout.write(as_json({"dry_run": False, "count": count, "said": said, **facts}))
         else:
-            self.stdout.write(self.style.WARNING(said) if count == 0 else self.style.SUCCESS(said))
+            shown = printable(said)
+            self.stdout.write(self.style.WARNING(shown) if count == 0 else self.style.SUCCESS(shown))
 
 
 def _live(user: str) -> list[str]:

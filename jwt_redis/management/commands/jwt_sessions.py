@@ -6,14 +6,24 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
 from jwt_redis import journal, sessions
 from jwt_redis.devices import describe
-from jwt_redis.management.base import ago, as_json, find_user, journal_needed, redis_needed, table
+from jwt_redis.management.base import (
+    TerminalCommand,
+    ago,
+    as_json,
+    find_user,
+    journal_needed,
+    printable,
+    redis_needed,
+    table,
+)
+from jwt_redis.sessions import Session
 
 
-class Command(BaseCommand):
+class Command(TerminalCommand):
     """List a user's sessions."""
 
     help = "List the live sessions of a user, the one used last first; or, from the journal, what was revoked."
@@ -37,7 +47,7 @@ class Command(BaseCommand):
             self.stdout.write(as_json(rows))
             return
         if not found:
-            self.stdout.write(f"User {user} has no live session.")
+            self.stdout.write(f"User {printable(user)} has no live session.")
             return
         lines = table(
             ("SESSION", "IP", "SIGNED IN", "LAST USED", "ENDS", "DEVICE"),
@@ -48,7 +58,7 @@ class Command(BaseCommand):
                     f"{ago(session.created_at)} ago",
                     f"{ago(session.last_refreshed_at)} ago",
                     f"{session.expires_at:%Y-%m-%d %H:%M} UTC",
-                    session.label or describe(session.user_agent) or session.user_agent or "-",
+                    _device(session),
                 )
                 for session in found
             ],
@@ -71,7 +81,7 @@ class Command(BaseCommand):
             self.stdout.write(as_json(rows))
             return
         if not found:
-            self.stdout.write(f"Nothing was revoked of user {user}, or it is past and was cleaned up.")
+            self.stdout.write(f"Nothing was revoked of user {printable(user)}, or it is past and was cleaned up.")
             return
         lines = table(
             ("WHEN", "WHAT", "TARGET", "WHY", "BY WHOM", "IN REDIS SINCE"),
@@ -88,6 +98,12 @@ class Command(BaseCommand):
             ],
         )
         self._print(lines)
+
+
+def _device(session: Session) -> str:
+    """What it is first: whoever holds a session may name it after a device of its owner."""
+    found = describe(session.user_agent) or session.user_agent or "-"
+    return f"{found} “{session.label}”" if session.label else found
 
 
 def _stamp(moment: datetime) -> str:

@@ -5,17 +5,17 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
 from jwt_redis import journal, recovery
 from jwt_redis.exceptions import NotReplicated, RevocationUnavailable
-from jwt_redis.management.base import as_json, journal_needed, redis_needed
+from jwt_redis.management.base import TerminalCommand, as_json, journal_needed, redis_needed
 
 # Seconds for which another process that applies the journal is waited for.
 _PATIENCE = 10.0
 
 
-class Command(BaseCommand):
+class Command(TerminalCommand):
     """Apply the journal."""
 
     help = (

@@ -7,13 +7,13 @@ import sys
 from datetime import UTC, datetime
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandParser
+from django.core.management.base import CommandParser
 
 from jwt_redis import sessions
-from jwt_redis.management.base import redis_needed
+from jwt_redis.management.base import TerminalCommand, printable, redis_needed
 
 
-class Command(BaseCommand):
+class Command(TerminalCommand):
     """Explain a verdict."""
 
     help = "Say whether a token is accepted, and why. Exit status 1 when it is refused."
@@ -41,7 +41,7 @@ class Command(BaseCommand):
             self.stdout.write(verdict)
             for name, value in facts.items():
                 if name not in ("allowed", "reason") and value is not None:
-                    self.stdout.write(f"  {name}: {value}")
+                    self.stdout.write(f"  {name}: {printable(str(value))}")
         if not found.allowed:
             sys.exit(1)
 
