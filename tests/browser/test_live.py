@@ -70,3 +70,16 @@ def test_a_list_is_changed_in_place(laptop: Person, person: Callable[..., Person
     laptop.page.wait_for_timeout(2500)
     assert laptop.page.locator("#news").inner_text() == ""
     assert laptop.page.locator("#jwt-sessions").get_by_text("was signed out.").is_visible()
+
+
+def test_no_copy_of_the_list_is_left_in_the_browser(laptop: Person) -> None:
+    """Nor where a project leaves htmx its history, which is in the browser's storage for whoever comes next."""
+    laptop.go("/devices/")
+    laptop.page.evaluate("() => { htmx.config.historyCacheSize = 10; }")
+    row = laptop.device("This device")
+    row.get_by_text("Name and details").first.click()
+    row.get_by_label("Name").fill("Mine")
+    row.get_by_role("button", name="Save").click()
+    laptop.sees("The name was saved.")
+    kept = laptop.page.evaluate("() => JSON.stringify(localStorage) + JSON.stringify(sessionStorage)")
+    assert "jwt-sessions" not in kept and "127.0.0.1" not in kept
