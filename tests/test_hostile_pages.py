@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import subprocess
@@ -376,6 +377,26 @@ def test_a_search_takes_no_pattern(staff: Any, alice: Any, by: str, text: str) -
     sid = sign_in(alice)
     answer = staff("view_session").get(LIST, {"by": by, "q": text})
     assert answer.status_code == 200 and sid not in answer.content.decode()
+
+
+# The demo ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_mail_that_was_not_written_to_its_end_is_passed_over(tmp_path: Path) -> None:
+    spec = importlib.util.spec_from_file_location("mailbox", ROOT / "example_project" / "notes" / "mailbox.py")
+    assert spec is not None and spec.loader is not None
+    mailbox = importlib.util.module_from_spec(spec)
+    with pytest.MonkeyPatch.context() as patch:
+        # Where its dataclass looks for the names in its annotations.
+        patch.setitem(sys.modules, "mailbox", mailbox)
+        spec.loader.exec_module(mailbox)
+    backend = "django.core.mail.backends.filebased.EmailBackend"
+    with override_settings(EMAIL_BACKEND=backend, EMAIL_FILE_PATH=str(tmp_path)):
+        mail.send_mail("<b>One</b>", "Text", "a@example.com", ["b@example.com"])
+        (whole,) = tmp_path.iterdir()
+        for number, cut in enumerate((0, 5, 40, whole.stat().st_size - 70)):
+            (tmp_path / f"{number}.log").write_bytes(whole.read_bytes()[:cut])
+        assert [one.subject for one in mailbox._mails()] == ["<b>One</b>"]
 
 
 # The terminal -----------------------------------------------------------------------------------------------------

@@ -30,7 +30,8 @@ class Mail:
 def _mails() -> list[Mail]:
     """The newest first."""
     files = sorted(Path(settings.EMAIL_FILE_PATH).glob("*.log"), key=lambda path: path.stat().st_mtime, reverse=True)
-    return [_read(raw) for path in files[:_MOST] for raw in path.read_bytes().split(_SEPARATOR) if raw.strip()]
+    # What has no separator behind it is being written, or never was to the end.
+    return [_read(raw) for path in files[:_MOST] for raw in path.read_bytes().split(_SEPARATOR)[:-1]]
 
 
 def _read(raw: bytes) -> Mail:

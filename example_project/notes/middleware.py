@@ -64,6 +64,16 @@ class RefreshInPassing:
         try:
             request.visitor = visitor_of(request)
         except RevocationUnavailable as error:
-            text = render_to_string("jwt_redis/unavailable.html", {"url": request.get_full_path()})
-            return HttpResponse(text, status=error.status_code, headers={"Retry-After": str(error.wait)})
+            return _unavailable(request, error)
         return None
+
+    def process_exception(self, request: Any, exception: Exception) -> HttpResponse | None:
+        """Of a view that has asked Redis itself, as the one that signs in. Who prefers JSON gets jwt_redis' own."""
+        is_page = request.get_preferred_type(["application/json", "text/html"]) == "text/html"
+        return _unavailable(request, exception) if is_page and isinstance(exception, RevocationUnavailable) else None
+
+
+def _unavailable(request: HttpRequest, error: RevocationUnavailable) -> HttpResponse:
+    facts = {"url": request.get_full_path(), "is_action": request.method == "POST"}
+    text = render_to_string("jwt_redis/unavailable.html", facts)
+    return HttpResponse(text, status=error.status_code, headers={"Retry-After": str(error.wait)})

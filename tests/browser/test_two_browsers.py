@@ -200,8 +200,14 @@ def test_staff_end_one_session(two: tuple[Person, Person], person: Callable[...,
 def test_a_redis_that_does_not_answer_signs_nobody_out(person: Callable[..., Person], demo: Demo, user: str) -> None:
     one = person(has_scripts=False)
     one.sign_in(user, PASSWORD)
+    other = person(has_scripts=False)
+    other.go("/sign-in/")
+    other.page.get_by_label("Username").fill(user)
+    other.page.get_by_label("Password").fill(PASSWORD)
     with redis.Redis.from_url(demo.redis_url) as client:
         client.client_pause(1500)
+        other.press("Sign in")
+        other.sees_heading("Try again shortly")
         for path in ("/notes/", "/devices/", "/admin/"):
             one.go(path)
             one.sees_heading("Try again shortly")
