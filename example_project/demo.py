@@ -24,6 +24,8 @@ HERE = Path(__file__).resolve().parent
 VAR = Path(os.environ.get("DEMO_VAR") or HERE / "var").resolve()
 # Where `manage.py demo_walk` reads which port it became.
 ADDRESS = VAR / "address"
+# Where config/settings.py reads which Redis it is, for manage.py in a second terminal.
+REDIS = VAR / "redis-url"
 HOST = "127.0.0.1"
 _FIRST_PORT = 8000
 _START_SECONDS = 30.0
@@ -36,7 +38,7 @@ def main() -> None:
     for signum in _ENDINGS:
         signal.signal(signum, _stop)
     VAR.mkdir(parents=True, exist_ok=True)
-    with _only_one(), _redis() as (url, which):
+    with _only_one(), _redis() as (url, which), _written(REDIS, url):
         os.environ.update(REDIS_URL=url, DEMO_VAR=str(VAR), DJANGO_SETTINGS_MODULE="config.settings")
         passwords = _prepare_database()
         port, why = _choose_port()
@@ -45,12 +47,9 @@ def main() -> None:
         os.environ["DEMO_BASE_URL"] = base
         with _django(port) as server:
             _wait_until_it_answers(base, server)
-            ADDRESS.write_text(base)
-            try:
+            with _written(ADDRESS, base):
                 _greet(base, which, passwords, why)
                 status = _wait_for_the_end(server)
-            finally:
-                ADDRESS.unlink(missing_ok=True)
         sys.exit(f"Django's server ended by itself, with status {status}.")
 
 
@@ -76,6 +75,18 @@ def _only_one() -> Iterator[None]:
         lock.write(str(os.getpid()))
         lock.flush()
         yield
+
+
+@contextlib.contextmanager
+def _written(path: Path, text: str) -> Iterator[None]:
+    """It is there while the demo runs, for this user alone: in a URL there may be a password."""
+    try:
+        path.unlink(missing_ok=True)
+        with open(path, "x", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
+            file.write(text)
+        yield
+    finally:
+        path.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager

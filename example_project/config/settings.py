@@ -11,7 +11,17 @@ import jwt_redis
 BASE_DIR = Path(__file__).resolve().parent.parent
 # All that the demo writes: the database, and the files of its Redis.
 VAR = Path(os.environ.get("DEMO_VAR") or BASE_DIR / "var")
-REDIS_URL = os.environ.get("REDIS_URL") or "redis://127.0.0.1:6379/0"
+
+
+def _redis_url() -> str:
+    """What demo.py has written, while it runs: manage.py in a second terminal looks at the same sessions."""
+    try:
+        return (VAR / "redis-url").read_text()
+    except FileNotFoundError:
+        return "redis://127.0.0.1:6379/0"
+
+
+REDIS_URL = os.environ.get("REDIS_URL") or _redis_url()
 # Of the links in e-mails; demo.py knows the port.
 BASE_URL = os.environ.get("DEMO_BASE_URL") or "http://127.0.0.1:8000"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
@@ -14,8 +15,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import requests
 
 from jwt_redis.testing.servers import die_with_parent, free_port
+from tests.browser.looking import Looker
 from tests.browser.people import Person
 from tests.server import ROOT
 
@@ -36,6 +39,8 @@ class Demo:
     def __init__(self, base: str, environment: dict[str, str], printed: str) -> None:
         self.base = base
         self.redis_url = re.search(r"redis://\S+", printed)[0]  # type: ignore[index]
+        # A file a message.
+        self.mail = Path(environment["DEMO_VAR"]) / "mail"
         self._environment = environment
         self.users = iter([f"person{number}" for number in range(_USERS)])
 
@@ -49,9 +54,9 @@ class Demo:
         return done.stdout
 
 
-@pytest.fixture(scope="package")
-def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
-    folder = tmp_path_factory.mktemp("demo")
+@contextlib.contextmanager
+def run_demo(folder: Path, *, users: int = _USERS) -> Iterator[Demo]:
+    """A demo that writes into ``folder`` alone, with so many ``users`` beside alice and bob."""
     kept = {name: value for name, value in os.environ.items() if name not in _OTHERS}
     environment = {**kept, "DEMO_VAR": str(folder / "var"), "PORT": str(free_port())}
     log = folder / "log"
@@ -68,19 +73,27 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
     try:
         _wait_for(folder / "var" / "address", process, log)
         running = Demo(f"http://127.0.0.1:{environment['PORT']}", environment, log.read_text())
-        # One hash for all of them: it is made to take long.
-        running.shell(
-            "from django.contrib.auth.hashers import make_password\n"
-            "from django.contrib.auth.models import User\n"
-            f"password = make_password({PASSWORD!r})\n"
-            "User.objects.bulk_create(User(username=f'person{number}', email=f'person{number}@example.com',"
-            f" password=password) for number in range({_USERS}))\n"
-        )
+        if users:
+            # One hash for all of them: it is made to take long.
+            running.shell(
+                "from django.contrib.auth.hashers import make_password\n"
+                "from django.contrib.auth.models import User\n"
+                f"password = make_password({PASSWORD!r})\n"
+                "User.objects.bulk_create(User(username=f'person{number}', email=f'person{number}@example.com',"
+                f" password=password) for number in range({users}))\n"
+            )
         yield running
     finally:
         process.terminate()
         process.wait(_SECONDS)
     assert "Traceback" not in log.read_text(errors="replace"), log.read_text(errors="replace")
+
+
+@pytest.fixture(scope="package")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
+    """The one that all tests share, each with a user of its own."""
+    with run_demo(tmp_path_factory.mktemp("demo")) as running:
+        yield running
 
 
 def _wait_for(address: Path, process: subprocess.Popen[bytes], log: Path) -> None:
@@ -139,3 +152,36 @@ def user(demo: Demo) -> str:
 def has_scripts(request: pytest.FixtureRequest) -> bool:
     """Whether the browsers run JavaScript."""
     return bool(request.param)
+
+
+@pytest.fixture
+def looker(person: Callable[..., Person]) -> Iterator[Callable[..., Looker]]:
+    """Makes somebody who looks at pages; in the end nothing may be wrong with them."""
+    lookers = []
+
+    def make(**options: Any) -> Looker:
+        lookers.append(Looker(person(reduced_motion="reduce", **options)))
+        return lookers[-1]
+
+    yield make
+    found = [problem for one in lookers for problem in one.found]
+    assert not found, "\n".join(found)
+
+
+def sign_in_elsewhere(demo: Demo, agent: str, name: str, password: str) -> dict[str, str]:
+    """A device that has no browser here. Its header."""
+    with requests.Session() as session:
+        # A proxy in the environment is not for loopback.
+        session.trust_env = False
+        session.headers["User-Agent"] = agent
+        credentials = {"username": name, "password": password}
+        answer = session.post(f"{demo.base}/api/auth/token/", json=credentials, timeout=30)
+    assert answer.status_code == 200, answer.text
+    return {"Authorization": f"Bearer {answer.json()['access']}"}
+
+
+def sign_out_everywhere(demo: Demo, header: dict[str, str]) -> None:
+    """All devices of whose header it is."""
+    with requests.Session() as session:
+        session.trust_env = False
+        assert session.post(f"{demo.base}/api/auth/logout/all/", headers=header, timeout=30).status_code == 200
