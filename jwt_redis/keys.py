@@ -21,6 +21,7 @@ __all__ = [
     "USED",
     "UserTag",
     "devices_key",
+    "is_of_user",
     "known_key",
     "lock_key",
     "log_key",
@@ -134,6 +135,12 @@ def user_key_of(key: str) -> str | None:
     if not key.startswith(prefix) or key == log_key() or not _TAG.fullmatch(key[len(prefix) :]):
         return None
     return key
+
+
+def is_of_user(key: str) -> bool:
+    """Whether it is one of a user's keys: of the sessions, the devices, or of what is known beyond them."""
+    owner = key.removesuffix(":known")
+    return user_key_of(owner) == owner if owner != key else user_key_of(key) is not None
 
 
 def _tag(user: str) -> str:

@@ -426,7 +426,38 @@ def test_columns_of_wide_characters_are_aligned() -> None:
     assert [columns(line[: line.index("x")]) for line in lines[2:]] == [8, 8, 8]
 
 
-def test_a_table_is_cut_where_the_terminal_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_table_for_which_the_terminal_is_too_narrow_is_turned(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [("日" * 5, "本" * 20), ("a", "b")]
     monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
-    monkeypatch.setenv("COLUMNS", "20")
-    assert {columns(line) for line in table(("A", "B"), [("日" * 5, "本" * 20)])[2:]} <= {19, 20}
+    monkeypatch.setenv("COLUMNS", "52")
+    assert table(("ONE", "THE OTHER"), rows)[3] == "a           b"
+    monkeypatch.setenv("COLUMNS", "51")
+    assert table(("ONE", "THE OTHER"), rows, str.lower) == [
+        f"one        {'日' * 5}",
+        f"the other  {'本' * 20}",
+        "",
+        "one        a",
+        "the other  b",
+    ]
+
+
+@pytest.mark.parametrize("value", ["1", ""])
+def test_no_colours_where_the_environment_wants_none(alice: Any, monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    """https://no-color.org: unless it is empty. Colours that were asked for are there all the same."""
+    sessions.open_session(alice)
+    monkeypatch.setenv("NO_COLOR", value)
+    monkeypatch.setattr("django.core.management.color.supports_color", lambda: True)
+    assert ("\x1b[" in coloured()) is not bool(value)
+    assert "\x1b[" in coloured(force_color=True)
+
+
+def coloured(**options: Any) -> str:
+    out = io.StringIO()
+    call_command("jwt_sessions", "alice", stdout=out, **options)
+    return out.getvalue()
+
+
+def test_what_an_unknown_client_calls_itself_does_not_fill_the_terminal(alice: Any, rf: Any) -> None:
+    sessions.open_session(alice, rf.get("/", headers={"User-Agent": "日" * 200}))
+    assert f"{'日' * 29}…" in run("jwt_sessions", "alice")
+    assert json.loads(run("jwt_sessions", "alice", "--json"))[0]["user_agent"] == "日" * 200

@@ -47,6 +47,7 @@ def test_a_users_keys_share_a_slot_and_are_recognised(user: str) -> None:
     assert slot(own.encode()) == slot(devices.encode())
     assert own.count("{") == own.count("}") == 1 and own.isascii() and own.isprintable() and len(own) < 120
     assert keys.user_key_of(own) == keys.user_key_of(devices) == own
+    assert all(keys.is_of_user(key) for key in (own, devices, keys.known_key(user)))
 
 
 def test_a_plain_id_stays_readable() -> None:
@@ -57,6 +58,7 @@ def test_a_plain_id_stays_readable() -> None:
 @pytest.mark.parametrize("key", ["jwt:{log}", "jwt:{log}:marker", "other:{1}", "jwt:1", "jwt:{}", "jwt:{1}x", "jwt:"])
 def test_foreign_keys_are_nobodys(key: str) -> None:
     assert keys.user_key_of(key) is None
+    assert not keys.is_of_user(key) and not keys.is_of_user(f"{key}:known")
 
 
 def test_the_id_of_a_user() -> None:

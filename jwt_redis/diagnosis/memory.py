@@ -24,8 +24,9 @@ _STEP = 500
 @dataclass(frozen=True, slots=True)
 class Sample:
     """What was found among some of the keys. ``total``: keys in the database; ``seen``: those looked at, of which
-    ``ours`` are of this package. ``user_bytes``: in the hashes of users and of their devices. ``shared_bytes``: in the
-    log and the marker, which are measured in any case. ``sessions``: also the ended ones that are still remembered."""
+    ``ours`` are of this package. ``user_bytes``: in the hashes of users, of their devices and of what is known of them.
+    ``shared_bytes``: in the log and the marker, which are measured in any case. ``sessions``: also the ended ones that
+    are still remembered."""
 
     total: int = 0
     seen: int = 0
@@ -78,7 +79,7 @@ def _sample(node: Node) -> Sample:
 
 def _measure(node: Node, names: list[str]) -> Sample:
     shared = {keys.log_key(), keys.marker_key(), keys.lock_key(), keys.refreshes_key()}
-    ours = [name for name in names if keys.user_key_of(name) is not None]
+    ours = [name for name in names if keys.is_of_user(name)]
     users = [name for name in ours if keys.user_key_of(name) == name]
 
     def question(client: Any) -> list[Any]:

@@ -5,14 +5,15 @@ from __future__ import annotations
 import getpass
 import io
 import json
+import os
 import shutil
 import sys
 import time
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import IO, Any
+from typing import IO, Any, TextIO
 
 from django.contrib.auth import get_user_model
 from django.core.exceptions import ValidationError
@@ -35,12 +36,28 @@ __all__ = [
     "journal_needed",
     "printable",
     "redis_needed",
+    "shortened",
     "table",
 ]
 
 
 class TerminalCommand(BaseCommand):
-    """A command that says what it has to say on any terminal, and into any file."""
+    """A command that says what it has to say on any terminal, and into any file.
+
+    Without colours where the environment has ``NO_COLOR`` (https://no-color.org).
+    """
+
+    def __init__(
+        self,
+        stdout: TextIO | None = None,
+        stderr: TextIO | None = None,
+        no_color: bool = False,
+        force_color: bool = False,
+    ) -> None:
+        """As Django calls it."""
+        super().__init__(
+            stdout, stderr, no_color or (bool(os.environ.get("NO_COLOR")) and not force_color), force_color
+        )
 
     def run_from_argv(self, argv: list[str]) -> None:
         """From the command line: what standard output cannot write (``PYTHONIOENCODING``, a locale) becomes "?"."""
@@ -143,24 +160,53 @@ def ago(moment: datetime) -> str:
     return f"{seconds} s"
 
 
-def table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    """Lines of aligned columns, the heading and a rule first. The last column is cut where the terminal ends.
+def table(
+    headings: Sequence[str], rows: Sequence[Sequence[str]], style: Callable[[str], str] = lambda text: text
+) -> list[str]:
+    """Lines of aligned columns, the heading and a rule first. ``style`` colours the headings.
 
+    Where the terminal is too narrow for them, nothing is cut: each row has a paragraph of its own, with a line a cell.
     Cells are a client's own words, perhaps: what would steer a terminal, or turn its writing around, is left out.
     """
     clean = [[printable(cell) for cell in row] for row in (headings, *rows)]
     widths = [max(columns(row[i]) for row in clean) for i in range(len(headings))]
     room = shutil.get_terminal_size((120, 24)).columns if sys.stdout.isatty() else None
+    if room is not None and sum(widths) + 2 * (len(widths) - 1) > room:
+        return _paragraphs(clean, style)
     lines = []
     for row in (clean[0], ["-" * width for width in widths], *clean[1:]):
-        line = "  ".join(cell + " " * (width - columns(cell)) for cell, width in zip(row, widths, strict=True)).rstrip()
-        lines.append(line if room is None else _cut(line, room))
-    return lines
+        cells = (_filled(cell, width) for cell, width in zip(row, widths, strict=True))
+        lines.append("  ".join(cells).rstrip())
+    return [style(lines[0]), *lines[1:]]
+
+
+def _paragraphs(clean: list[list[str]], style: Callable[[str], str]) -> list[str]:
+    headings, *rows = clean
+    width = max(map(columns, headings))
+    lines = []
+    for row in rows:
+        lines += [f"{style(_filled(name, width))}  {cell}" for name, cell in zip(headings, row, strict=True)]
+        lines.append("")
+    return lines[:-1]
+
+
+def _filled(cell: str, width: int) -> str:
+    return cell + " " * (width - columns(cell))
 
 
 def printable(text: str) -> str:
     """Without control and format characters (Unicode's Cc, Cf, Cs, Zl, Zp)."""
     return "".join(one for one in text if unicodedata.category(one) not in _UNPRINTABLE)
+
+
+def shortened(text: str, room: int) -> str:
+    """At most so many columns."""
+    text = printable(text)
+    if columns(text) <= room:
+        return text
+    while columns(text) > room - 1:
+        text = text[:-1]
+    return text + "…"
 
 
 _UNPRINTABLE = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
@@ -176,14 +222,6 @@ def columns(text: str) -> int:
 
 
 _MARKS = frozenset({"Mn", "Me"})
-
-
-def _cut(line: str, room: int) -> str:
-    if columns(line) <= room:
-        return line
-    while line and columns(line) > room - 1:
-        line = line[:-1]
-    return line + "…"
 
 
 def as_json(facts: Any) -> str:

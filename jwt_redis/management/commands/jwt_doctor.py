@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 import textwrap
 from dataclasses import asdict
@@ -14,7 +15,8 @@ from jwt_redis.diagnosis import LEVELS, Diagnosis, Finding, diagnose
 from jwt_redis.management.base import TerminalCommand
 
 _EXIT = {"ok": 0, "notice": 0, "warning": 1, "problem": 2}
-_WIDTH = 100
+# Columns of the findings' text, behind those of the level and the code; below the least, it goes below them.
+_WIDTH, _INDENT, _LEAST = 100, 26, 40
 
 
 class Command(TerminalCommand):
@@ -56,11 +58,19 @@ class Command(TerminalCommand):
             "problem": self.style.ERROR,
         }[finding.level]
         where = f"{finding.server}: " if finding.server else ""
-        first, *more = textwrap.wrap(where + finding.found, _WIDTH, break_on_hyphens=False) or [""]
-        self.stdout.write(f"{style(f'{finding.level:<8}')} {finding.code:<16} {first}")
-        advice = textwrap.wrap(finding.advice, _WIDTH - 2, break_on_hyphens=False)
-        for line in (*more, *(f"{'→' if n == 0 else ' '} {line}" for n, line in enumerate(advice))):
-            self.stdout.write(f"{'':26}{line}")
+        room = shutil.get_terminal_size((_INDENT + _WIDTH, 24)).columns if sys.stdout.isatty() else _INDENT + _WIDTH
+        indent = _INDENT if room - _INDENT >= _LEAST else 2
+        width = max(min(room - indent, _WIDTH), 20)
+        lines = textwrap.wrap(where + finding.found, width, break_on_hyphens=False) or [""]
+        advice = textwrap.wrap(finding.advice, width - 2, break_on_hyphens=False)
+        lines += [f"{'→' if n == 0 else ' '} {line}" for n, line in enumerate(advice)]
+        head = f"{style(f'{finding.level:<8}')} {finding.code:<16}"
+        if indent == _INDENT:
+            self.stdout.write(f"{head} {lines.pop(0)}")
+        else:
+            self.stdout.write(head.rstrip())
+        for line in lines:
+            self.stdout.write(" " * indent + line)
 
     def _print_summary(self, found: Diagnosis) -> None:
         counts = {level: sum(one.level == level for one in found.findings) for level in LEVELS}

@@ -18,9 +18,13 @@ from jwt_redis.management.base import (
     journal_needed,
     printable,
     redis_needed,
+    shortened,
     table,
 )
 from jwt_redis.sessions import Session
+
+# Columns for what an unknown client calls itself; --json has all of it.
+_AGENT = 60
 
 
 class Command(TerminalCommand):
@@ -62,13 +66,9 @@ class Command(TerminalCommand):
                 )
                 for session in found
             ],
+            self.style.MIGRATE_HEADING,
         )
-        self._print(lines)
-
-    def _print(self, lines: list[str]) -> None:
-        heading, rule, *rows = lines
-        self.stdout.write(self.style.MIGRATE_HEADING(heading))
-        self.stdout.write("\n".join([rule, *rows]))
+        self.stdout.write("\n".join(lines))
 
     def _history(self, user: str, *, is_json: bool) -> None:
         if not journal.is_on():
@@ -96,13 +96,14 @@ class Command(TerminalCommand):
                 )
                 for row in found
             ],
+            self.style.MIGRATE_HEADING,
         )
-        self._print(lines)
+        self.stdout.write("\n".join(lines))
 
 
 def _device(session: Session) -> str:
     """What it is first: whoever holds a session may name it after a device of its owner."""
-    found = describe(session.user_agent) or session.user_agent or "-"
+    found = describe(session.user_agent) or shortened(session.user_agent, _AGENT) or "-"
     return f"{found} “{session.label}”" if session.label else found
 
 
