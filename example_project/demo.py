@@ -206,19 +206,31 @@ def _wait_for_the_end(server: subprocess.Popen[bytes]) -> int:
 
 
 def _greet(base: str, which: str, passwords: dict[str, str], why: str) -> None:
+    manage = f"{_short(sys.executable)} {_short(HERE / 'manage.py')}"
     lines = [
+        "",
+        "  jwt_redis: JSON Web Tokens that can be taken back. Here is a small site to try it on.",
         "",
         f"  The demo is at    {base}/{why}",
         *(f"  Sign in as        {name} / {password}" for name, password in passwords.items()),
         f"  Django's admin    {base}/admin/  (alice; the same sign-in)",
         f"  Redis             {which}",
         "",
-        "  Open it in two browsers, or in one and a private window, and sign one out from the other.",
-        "  `make walk` in a second terminal tells the same story over HTTP. Ctrl-C stops the demo.",
+        "  1. Open it in two browsers, or in one and a private window, and sign in to both.",
+        "  2. Under Devices, sign one out from the other.",
+        "",
+        "  In a second terminal `make walk` tells the same story over HTTP, and the commands",
+        f"  are at hand:      {manage} jwt_sessions alice",
+        "  Ctrl-C stops the demo.",
         "",
         "  What happens to sessions:",
     ]
     print("\n".join(lines), flush=True)  # noqa: T201
+
+
+def _short(path: Path | str) -> str:
+    """As seen from where the demo was started, where that is no longer than the whole."""
+    return min((str(path), os.path.relpath(path)), key=len)
 
 
 if __name__ == "__main__":

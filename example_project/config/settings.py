@@ -33,6 +33,8 @@ SECRET_KEY = "a secret of the demo that everybody knows: never use it for anythi
 DEBUG = True
 USE_TZ = True
 TIME_ZONE = "UTC"
+# The package's own pages and Django's admin speak it; what is the demo's own is in English.
+LANGUAGE_CODE = os.environ.get("DEMO_LANGUAGE") or "en-us"
 ROOT_URLCONF = "config.urls"
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 STATIC_URL = "/static/"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import email
+import email.policy
 import os
 import re
 import shutil
@@ -10,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from email.message import EmailMessage
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,6 +30,8 @@ if TYPE_CHECKING:
 
 PROJECT = ROOT / "example_project"
 PASSWORD = "a password for tests"
+# Of the devices that have no browser: https://www.rfc-editor.org/rfc/rfc5737
+ADDRESS = "198.51.100.7"
 _USERS = 60
 _SECONDS = 60
 # What would lead the demo to other servers, files or settings than its own.
@@ -40,7 +45,7 @@ class Demo:
         self.base = base
         self.redis_url = re.search(r"redis://\S+", printed)[0]  # type: ignore[index]
         # A file a message.
-        self.mail = Path(environment["DEMO_VAR"]) / "mail"
+        self._mail = Path(environment["DEMO_VAR"]) / "mail"
         self._environment = environment
         self.users = iter([f"person{number}" for number in range(_USERS)])
 
@@ -53,12 +58,20 @@ class Demo:
         assert done.returncode == 0, done.stderr
         return done.stdout
 
+    def html_of_mail(self, name: str) -> str:
+        """The HTML of the last message to somebody."""
+        for path in sorted(self._mail.glob("*.log"), key=lambda path: path.stat().st_mtime, reverse=True):
+            message = email.message_from_bytes(path.read_bytes(), EmailMessage, policy=email.policy.default)
+            if message["To"] == f"{name}@example.com" and (body := message.get_body(("html",))) is not None:
+                return str(body.get_content())
+        raise AssertionError(f"There is no mail to {name}.")
+
 
 @contextlib.contextmanager
-def run_demo(folder: Path, *, users: int = _USERS) -> Iterator[Demo]:
+def run_demo(folder: Path, *, users: int = _USERS, language: str = "en-us") -> Iterator[Demo]:
     """A demo that writes into ``folder`` alone, with so many ``users`` beside alice and bob."""
     kept = {name: value for name, value in os.environ.items() if name not in _OTHERS}
-    environment = {**kept, "DEMO_VAR": str(folder / "var"), "PORT": str(free_port())}
+    environment = {**kept, "DEMO_VAR": str(folder / "var"), "PORT": str(free_port()), "DEMO_LANGUAGE": language}
     log = folder / "log"
     with log.open("wb") as output:
         process = subprocess.Popen(
@@ -129,11 +142,13 @@ def chromium() -> Iterator[Browser]:
 
 @pytest.fixture
 def person(demo: Demo, chromium: Browser) -> Iterator[Callable[..., Person]]:
-    """Makes a person with a browser of their own: cookies, user agent. Afterwards nothing may have gone wrong in it."""
+    """Makes a person with a browser of their own: cookies, user agent; in front of another demo by its ``base``.
+
+    Afterwards nothing may have gone wrong in it."""
     people: list[Person] = []
 
-    def make(**options: Any) -> Person:
-        people.append(Person(chromium, demo.base, **options))
+    def make(*, base: str = "", **options: Any) -> Person:
+        people.append(Person(chromium, base or demo.base, **options))
         return people[-1]
 
     yield make
@@ -185,3 +200,19 @@ def sign_out_everywhere(demo: Demo, header: dict[str, str]) -> None:
     with requests.Session() as session:
         session.trust_env = False
         assert session.post(f"{demo.base}/api/auth/logout/all/", headers=header, timeout=30).status_code == 200
+
+
+_MANY = """
+from django.contrib.auth.models import User
+from django.test import RequestFactory
+from jwt_redis import sessions
+user = User.objects.get(username={name!r})
+for agent in {agents!r}:
+    request = RequestFactory(REMOTE_ADDR={address!r}).get("/", headers={{"user-agent": agent}})
+    print(sessions.open_session(user, request)["sid"])
+"""
+
+
+def sign_in_many(demo: Demo, name: str, agents: list[str]) -> list[str]:
+    """On a device for each user agent, and quicker than by the form. The ids of the sessions."""
+    return demo.shell(_MANY.format(name=name, agents=agents, address=ADDRESS)).split()

@@ -12,6 +12,13 @@ PHONE: Final = (
     "Mozilla/5.0 (iPhone; CPU iPhone OS 18_5 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko)"
     " Version/18.5 Mobile/15E148 Safari/604.1"
 )
+# What a client may call itself; what no header can be is in Redis perhaps all the same.
+HOSTILE: Final = [
+    "<script>document.title = 'mine'</script><img src=x onerror=\"document.title='mine'\">",
+    "Firefox \u202e\u2066gpj.exe ' OR 1=1 -- {{ 7|add:7 }} {% now 'Y' %}",
+    "x" * 5000,
+    "Mozilla/5.0 " + "\u0633\u0644\u0627\u0645 " * 80,
+]
 # What a page says no with. Chromium reports these on its console, too.
 _REFUSALS: Final = (400, 401, 403, 410, 503)
 _MILLISECONDS: Final = 10_000

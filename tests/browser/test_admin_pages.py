@@ -11,32 +11,22 @@ from pathlib import Path
 import pytest
 import redis
 
-from tests.browser.conftest import PASSWORD, Demo, run_demo, sign_in_elsewhere, sign_out_everywhere
+from tests.browser.conftest import (
+    ADDRESS,
+    PASSWORD,
+    Demo,
+    run_demo,
+    sign_in_elsewhere,
+    sign_in_many,
+    sign_out_everywhere,
+)
 from tests.browser.looking import Looker
-from tests.browser.people import LAPTOP, PHONE
+from tests.browser.people import HOSTILE, LAPTOP, PHONE
 
 pytestmark = pytest.mark.browser
 
 SESSIONS = "/admin/jwt_redis/session/"
 JOURNAL = "/admin/jwt_redis/revocation/"
-ADDRESS = "198.51.100.7"
-# What a client may send: https://www.rfc-editor.org/rfc/rfc9110#section-10.1.5 allows nearly anything.
-HOSTILE = [
-    "<script>document.title = 'mine'</script><img src=x onerror=\"document.title='mine'\">",
-    "Firefox \u202e\u2066gpj.exe ' OR 1=1 -- {{ 7|add:7 }} {% now 'Y' %}",
-    "x" * 5000,
-    "Mozilla/5.0 " + "\u0633\u0644\u0627\u0645 " * 80,
-]
-# Signs somebody in on many devices. In the database alone a user agent may be as hostile as it likes: no header is.
-MANY = """
-from django.contrib.auth.models import User
-from django.test import RequestFactory
-from jwt_redis import sessions
-user = User.objects.get(username={name!r})
-for agent in {agents!r}:
-    request = RequestFactory(REMOTE_ADDR={address!r}).get("/", headers={{"user-agent": agent}})
-    print(sessions.open_session(user, request)["sid"])
-"""
 # With Django's own session there is an admin though nobody is signed in by a token, and though Redis is away.
 STAFF = """
 from django.contrib.auth.models import User
@@ -47,23 +37,20 @@ print(client.cookies["demo_django_session"].value)
 """
 
 
-def sign_in_many(demo: Demo, name: str, agents: list[str], address: str = ADDRESS) -> list[str]:
-    """The ids of the sessions."""
-    return demo.shell(MANY.format(name=name, agents=agents, address=address)).split()
-
-
 def user_id_of(demo: Demo, name: str) -> str:
     code = f"from django.contrib.auth.models import User; print(User.objects.get(username={name!r}).pk)"
     return demo.shell(code).strip()
 
 
-def test_who_is_signed_in(looker: Callable[[], Looker], demo: Demo, user: str) -> None:
-    sids = sign_in_many(demo, user, [PHONE, *HOSTILE] * 5)
-    pk = user_id_of(demo, user)
+def test_who_is_signed_in(looker: Callable[..., Looker], demo: Demo, user: str) -> None:
+    sign_in_many(demo, "bob", [LAPTOP, PHONE])
     alice = looker()
     alice.one.sign_in("alice", "correct horse")
     alice.at("/admin/")
     alice.at(SESSIONS, "admin")
+    sids = sign_in_many(demo, user, [PHONE, *HOSTILE] * 5)
+    pk = user_id_of(demo, user)
+    alice.at(SESSIONS)
     alice.at(f"{SESSIONS}?by=user&q={user}")
     alice.one.sees(f"{len(sids)} sessions")
     for text in ("nobody at all", ADDRESS):
@@ -83,7 +70,7 @@ def test_who_is_signed_in(looker: Callable[[], Looker], demo: Demo, user: str) -
     assert "mine" not in alice.one.page.title()
 
 
-def test_what_is_asked_before_something_ends(looker: Callable[[], Looker], demo: Demo, user: str) -> None:
+def test_what_is_asked_before_something_ends(looker: Callable[..., Looker], demo: Demo, user: str) -> None:
     sids = sign_in_many(demo, user, [PHONE, HOSTILE[0], HOSTILE[1]])
     pk = user_id_of(demo, user)
     alice = looker()
@@ -118,14 +105,14 @@ def test_what_is_asked_before_something_ends(looker: Callable[[], Looker], demo:
     alice.here()
 
 
-def test_health_and_the_journal(looker: Callable[[], Looker], demo: Demo, user: str) -> None:
+def test_health_and_the_journal(looker: Callable[..., Looker], demo: Demo, user: str) -> None:
     sign_in_many(demo, user, [PHONE])
     # It counts what is alive, for the chart.
     demo.shell("from django.core.management import call_command; call_command('jwt_cleanup', verbosity=0)")
     alice = looker()
     alice.one.sign_in("alice", "correct horse")
     sign_out_everywhere(demo, sign_in_elsewhere(demo, LAPTOP, user, PASSWORD))
-    alice.at(f"{SESSIONS}health/?period=month&again=1", "health")
+    alice.at(f"{SESSIONS}health/?period=month&again=1")
     alice.one.page.get_by_text("The numbers").first.click()
     alice.here()
     alice.at(JOURNAL)
@@ -134,25 +121,24 @@ def test_health_and_the_journal(looker: Callable[[], Looker], demo: Demo, user: 
     alice.here()
 
 
-def test_nobody_is_signed_in_and_then_redis_is_gone(looker: Callable[[], Looker], tmp_path: Path) -> None:
+def test_nobody_is_signed_in_and_then_redis_is_gone(looker: Callable[..., Looker], tmp_path: Path) -> None:
     with run_demo(tmp_path, users=0) as demo:
-        alice = looker()
-        alice.one.base = demo.base
+        alice = looker(base=demo.base)
         alice.one.context.add_cookies(
             [{"name": "demo_django_session", "value": demo.shell(STAFF).strip(), "url": demo.base}]
         )
-        alice.at(f"{demo.base}{SESSIONS}")
+        alice.at(SESSIONS)
         alice.one.sees("Nobody is signed in.")
-        alice.at(f"{demo.base}{SESSIONS}?user=1")
-        alice.at(f"{demo.base}{JOURNAL}")
+        alice.at(f"{SESSIONS}?user=1")
+        alice.at(JOURNAL)
         with redis.Redis.from_url(demo.redis_url) as client:
             # So many that a page's step does not come to their end.
             client.eval("for i = 1, 400000 do redis.call('SET', 'other:' .. i, '') end", 0)
-            alice.at(f"{demo.base}{SESSIONS}?by=ip&q={ADDRESS}")
+            alice.at(f"{SESSIONS}?by=ip&q={ADDRESS}")
             pid = client.info("server")["process_id"]
         os.kill(pid, signal.SIGKILL)
         for path in (SESSIONS, f"{SESSIONS}?user=1", f"{SESSIONS}?by=ip&q={ADDRESS}"):
-            alice.at(f"{demo.base}{path}")
+            alice.at(path)
             alice.one.sees("Redis cannot be asked right now")
         for path in ("/admin/auth/user/1/change/", f"{SESSIONS}revoke-user/?user=1", f"{SESSIONS}health/"):
-            alice.at(f"{demo.base}{path}")
+            alice.at(path)

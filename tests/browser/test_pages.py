@@ -29,17 +29,10 @@ def test_pages_of_who_is_not_signed_in(looker: Callable[[], Looker], demo: Demo,
     them.one.sees("Please enter a correct username and password")
     them.here()
     them.at("/devices/signed-out/")
-    for agent in (PHONE, EDGE):
-        header = sign_in_elsewhere(demo, agent, user, PASSWORD)
-    them.at("/mail/")
-    mail = them.one.page.get_by_role("article").filter(has_text=f"{user}@example.com").first
-    mail.get_by_role("link", name=re.compile("not-me")).click()
-    them.here()
-    them.at("/devices/not-me/nonsense/")
     # Somebody who was in, and is out.
     them.one.sign_in(user, PASSWORD)
     them.one.go("/mail/")
-    sign_out_everywhere(demo, header)
+    sign_out_everywhere(demo, sign_in_elsewhere(demo, PHONE, user, PASSWORD))
     them.at("/notes/")
     them.one.sees("You were signed out")
     them.at("/")
@@ -81,6 +74,44 @@ def test_pages_of_who_is_signed_in(looker: Callable[[], Looker], demo: Demo) -> 
     alice.one.sees("Your old password was entered incorrectly")
     alice.here()
     alice.at("/mail/")
+
+
+# A link that was made before a while.
+OLD_LINK = """
+from unittest.mock import patch
+from django.core import signing
+from jwt_redis.notices import _SALT
+with patch("django.core.signing.time.time", return_value=1e9):
+    print(signing.dumps(["1", "x" * 22], salt=_SALT))
+"""
+
+
+def test_the_notice_and_its_link(looker: Callable[[], Looker], demo: Demo, user: str) -> None:
+    for agent in (PHONE, EDGE):
+        sign_in_elsewhere(demo, agent, user, PASSWORD)
+    them = looker()
+    page = them.one.page
+    them.at("/mail/")
+    (mail,) = page.get_by_role("article").filter(has_text=f"{user}@example.com").all()
+    link = mail.get_by_role("link", name=re.compile("not-me")).get_attribute("href")
+    assert link
+    # The mail as a program shows it that knows HTML, and not the demo's policy, which would refuse its styles.
+    page.goto("about:blank")
+    page.set_content(demo.html_of_mail(user))
+    them.here()
+    assert page.get_by_role("link", name="This was not me").get_attribute("href") == link
+    page.get_by_role("link", name="This was not me").click()
+    them.one.sees_heading("Was this not you?")
+    them.here()
+    them.one.press("It was not me: sign out every device")
+    them.one.sees("2 devices were signed out")
+    them.here()
+    them.at(link)
+    them.one.sees("It was used already")
+    them.at(f"/devices/not-me/{demo.shell(OLD_LINK).strip()}/")
+    them.one.sees("It is too old.")
+    them.at("/devices/not-me/nonsense/")
+    them.one.sees("It is not complete, or not one of ours.")
 
 
 def test_the_admin_is_not_for_everybody(looker: Callable[[], Looker], user: str) -> None:
