@@ -53,7 +53,7 @@ browser: $(STAMPS)/browser
 
 # The pictures in the documentation.
 screenshots: $(STAMPS)/browser
-	JWT_REDIS_SCREENSHOTS=docs/images/browser $(BIN)/python -m pytest -m browser tests/browser/test_admin_pages.py tests/browser/test_pages.py -k 'signed_in'
+	JWT_REDIS_SCREENSHOTS=docs/images/browser $(BIN)/python -m pytest -m browser tests/browser/test_admin_pages.py tests/browser/test_pages.py -k who_is
 
 chaos: $(STAMPS)/test
 	$(BIN)/python -m tests.chaos
