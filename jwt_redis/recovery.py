@@ -39,6 +39,7 @@ __all__ = [
     "is_blocked",
     "is_due",
     "note_failure",
+    "reset",
     "sweep",
     "sweep_now_and_then",
     "trusted",
@@ -157,16 +158,17 @@ def _must_look() -> bool:
     return config().strategy == "blacklist" and time.monotonic() >= _next_look
 
 
-def _reset(**kwargs: Any) -> None:
+def reset(**kwargs: Any) -> None:
+    """Forget what is pending: it was of another store, or of another test."""
     global _looked_at, _next_sweep, _next_look, _blocked, _is_incomplete
-    if kwargs.get("setting") in ("JWT_REDIS", "CACHES"):
+    if kwargs.get("setting", "JWT_REDIS") in ("JWT_REDIS", "CACHES"):
         _looked_at = _failures
         _blocked = frozenset()
         _is_incomplete = False
         _next_sweep = _next_look = 0.0
 
 
-setting_changed.connect(_reset, dispatch_uid="jwt_redis.recovery.reset")
+setting_changed.connect(reset, dispatch_uid="jwt_redis.recovery.reset")
 
 
 def _after_fork() -> None:

@@ -1,4 +1,4 @@
-"""A real Redis for the whole run, emptied before each test."""
+"""A real Redis for the whole run, which the test kit empties before each test."""
 
 from __future__ import annotations
 
@@ -12,6 +12,9 @@ import redis
 from jwt_redis.testing.servers import RedisServer
 from tests.settings import REDIS_URL
 
+# By this name, and not by that of the entry point, which is there only where the package was installed.
+pytest_plugins = ["jwt_redis.testing.pytest_plugin"]
+
 
 @pytest.fixture(scope="session")
 def redis_server() -> Iterator[RedisServer]:
@@ -20,33 +23,19 @@ def redis_server() -> Iterator[RedisServer]:
         yield server
 
 
+@pytest.fixture(scope="session")
+def jwt_redis_server(redis_server: RedisServer) -> Any:
+    """It is the settings' own: processes that a test starts find it there."""
+    from jwt_redis.testing import PrivateRedis
+
+    return PrivateRedis(redis_server)
+
+
 @pytest.fixture
 def store(redis_server: RedisServer) -> Iterator[redis.Redis]:
     """A client that looks at the store from outside."""
     with redis.Redis(port=redis_server.port, decode_responses=True) as client:
         yield client
-
-
-@pytest.fixture(autouse=True)
-def _empty_store(redis_server: RedisServer) -> None:
-    from jwt_redis.store import client, gate, markers
-
-    with redis.Redis(port=redis_server.port) as connection:
-        connection.flushall()
-    markers.reset()
-    client.reset()
-    gate.reset()
-
-
-@pytest.fixture(autouse=True)
-def _one_api_settings() -> Iterator[None]:
-    """Simple JWT puts another object in place of its settings when they are overridden, and never the first one back,
-    which is the one that its own modules have."""
-    from rest_framework_simplejwt import settings as simplejwt
-
-    before = simplejwt.api_settings
-    yield
-    simplejwt.api_settings = before
 
 
 @pytest.fixture

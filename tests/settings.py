@@ -8,7 +8,11 @@ from datetime import timedelta
 import jwt_redis
 from jwt_redis.testing.servers import free_port
 
-# Processes that a test starts find the same server.
+# Processes that a test starts find the same server; each worker of pytest-xdist has one, not that of who started it.
+_worker = os.environ.get("PYTEST_XDIST_WORKER", "")
+if os.environ.get("JWT_REDIS_TEST_URL_IS_OF", "") != _worker:
+    os.environ.pop("JWT_REDIS_TEST_URL", None)
+os.environ["JWT_REDIS_TEST_URL_IS_OF"] = _worker
 REDIS_URL = os.environ.setdefault("JWT_REDIS_TEST_URL", f"redis://127.0.0.1:{free_port()}/0")
 
 SECRET_KEY = "a key for tests that is long enough for HS256 to be content with it"

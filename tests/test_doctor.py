@@ -452,7 +452,7 @@ def in_another_process() -> None:
     client.reset()
     gate.reset()
     markers.reset(setting="JWT_REDIS")
-    recovery._reset(setting="JWT_REDIS")
+    recovery.reset(setting="JWT_REDIS")
 
 
 def test_sync_applies_what_is_pending_once_redis_is_back(own: RedisServer, alice: Any, bob: Any) -> None:

@@ -42,7 +42,7 @@ def forget() -> None:
     client.reset()
     gate.reset()
     markers.reset(setting="CACHES")
-    recovery._reset(setting="CACHES")
+    recovery.reset(setting="CACHES")
 
 
 def put_away(is_away: bool) -> None:

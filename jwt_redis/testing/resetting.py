@@ -1,0 +1,32 @@
+"""What a process remembers from one test is not for the next one."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import Any, Final
+
+from jwt_redis import near_cache, recovery, token_memo
+from jwt_redis.store import client, gate, markers
+
+__all__ = ["reset"]
+
+# Each as a receiver of Django's ``setting_changed``: it forgets as if the setting had become another one.
+_FORGETTERS: Final[tuple[Callable[..., None], ...]] = (
+    markers.reset,
+    client.reset,
+    gate.reset,
+    recovery.reset,
+    token_memo.clear,
+)
+
+
+def reset() -> None:
+    """Forget connections, the trusted store, pending work, the near cache and the verified tokens of this process."""
+    near_cache.stop()
+    for forget in _FORGETTERS:
+        forget(setting="JWT_REDIS")
+    # Only where a project has the admin.
+    health: Any = sys.modules.get("jwt_redis.admin.health")
+    if health is not None:
+        health.forget(setting="JWT_REDIS")
