@@ -11,7 +11,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from inspect import isfunction
+from inspect import getattr_static, isfunction
 from typing import Any, Final, TypeVar, cast
 from unittest import TestCase
 
@@ -93,11 +93,12 @@ class override_jwt_settings(TestContextDecorator):
         with ExitStack() as stack:
             if "SIMPLE_JWT" in changed:
                 stack.enter_context(_memo_dropped())
+                # Simple JWT's receiver puts another object there, at the end too.
+                stack.callback(setattr, simplejwt, "api_settings", simplejwt.api_settings)
                 stack.enter_context(_in_place_of_simplejwts(changed["SIMPLE_JWT"]))
             stack.enter_context(override_settings(**changed))
             if "SIMPLE_JWT" in changed:
-                # Simple JWT's receiver has put another object there.
-                _set(stack, simplejwt, "api_settings", _own_settings())
+                simplejwt.api_settings = _own_settings()
             config()
             self._undone_by.append(stack.pop_all())
 
@@ -110,7 +111,7 @@ class override_jwt_settings(TestContextDecorator):
         if issubclass(cls, TestCase):
             return cast("T", _for_all_of(cls, self))
         for name in dir(cls):
-            if name.startswith("test") and isfunction(method := getattr(cls, name)):
+            if name.startswith("test") and isfunction(method := getattr_static(cls, name)):
                 setattr(cls, name, self.decorate_callable(method))
         return cls
 
