@@ -12,6 +12,7 @@ from jwt_redis.keys import user_id
 from jwt_redis.operations import Done, Operation, UseCase, arun, run
 from jwt_redis.records import EndedSession, UserState
 from jwt_redis.sessions import RULES, Explanation, Session
+from jwt_redis.sessions.parts import valid_sid
 from jwt_redis.store import commands
 
 __all__ = [
@@ -75,6 +76,8 @@ def assert_session_ended(user: Any, sid: str, reason: str | None = None) -> None
 
     ``reason``: it was ended for this one, as :data:`jwt_redis.signals.session_ended` has it: ``"logout"``,
     ``"password_changed"``, ... One that nobody has heard of fails.
+
+    :raises ValueError: when ``sid`` cannot be a session id.
     """
     __tracebackhide__ = True
     _session_ended(sid, sessions.list_sessions(user), run(*_reading(user, sid)), reason)
@@ -130,7 +133,7 @@ def _revoked(found: Explanation, reason: str | None) -> None:
 def _reading(user: Any, sid: str) -> tuple[Operation[UserState], UseCase]:
     key = user_id(user)
     done: Callable[[UserState], Done[UserState]] = Done
-    return Operation((commands.read_session(key, sid),), done), UseCase("explain", key, sid)
+    return Operation((commands.read_session(key, valid_sid(sid)),), done), UseCase("explain", key, sid)
 
 
 def _others(live: list[Session]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Callable
 from typing import Any, Final
@@ -21,8 +22,26 @@ _FORGETTERS: Final[tuple[Callable[..., None], ...]] = (
 )
 
 
+class _Expected(logging.Filter):
+    """Drops the warning that the store is a new one, once: in each test it is."""
+
+    is_expected = False
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if not self.is_expected or getattr(record, "event", "") != "store_established":
+            return True
+        self.is_expected = False
+        return False
+
+
+_new_store: Final = _Expected()
+
+
 def reset() -> None:
-    """Forget connections, the trusted store, pending work, the near cache and the verified tokens of this process."""
+    """Forget connections, the trusted store, pending work, the near cache and the verified tokens of this process.
+
+    The next store that it finds is expected to be a new one, and not worth a warning.
+    """
     near_cache.stop()
     for forget in _FORGETTERS:
         forget(setting="JWT_REDIS")
@@ -30,3 +49,5 @@ def reset() -> None:
     health: Any = sys.modules.get("jwt_redis.admin.health")
     if health is not None:
         health.forget(setting="JWT_REDIS")
+    recovery.logger.addFilter(_new_store)
+    _new_store.is_expected = True
