@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import tomllib
@@ -330,6 +331,33 @@ def test_coverage_measures_what_it_measures_without_the_plugin(project: Path) ->
     for extra in ((), ("-p", "no:jwt_redis")):
         done = run(project, "pytest", "--cov=urls", "--cov-report=term-missing", *extra)
         assert "urls.py       9      1    89%" in done.stdout, done.stdout
+
+
+def test_the_how_to_s_examples_run(project: Path) -> None:
+    page = (ROOT / "docs/how-to/test-your-project.md").read_text()
+    blocks = re.findall(r"^```python\n(.*?)^```", page, re.M | re.S)
+    for number, block in enumerate(blocks):
+        (project / f"test_block_{number}.py").write_text(block)
+    # As most projects have it: pytest-asyncio, and threads that share the database.
+    settings = SETTINGS.replace('"NAME": ":memory:"', '"NAME": "db", "TEST": {"NAME": "test_db"}')
+    (project / "settings.py").write_text(settings)
+    ini = "[pytest]\nasyncio_mode = auto\nasyncio_default_fixture_loop_scope = function\naddopts = --strict-markers\n"
+    (project / "pytest.ini").write_text(ini)
+    passed(run(project, "pytest"), "9 passed")
+
+
+def test_the_reference_names_what_there_is() -> None:
+    import jwt_redis.testing as kit
+    from jwt_redis.testing import fixtures
+
+    page = (ROOT / "docs/reference/testing.md").read_text()
+    first, plugin = page.split("## The pytest plugin")
+    named = re.findall(
+        r"`(\w+)[(`]", "\n".join(row.split("|")[1] for row in first.splitlines() if row.startswith("| `"))
+    )
+    assert sorted(named) == sorted(kit.__all__)
+    there = {name for name, value in vars(fixtures).items() if "Fixture" in type(value).__name__ and name[0] != "_"}
+    assert set(re.findall(r"^\| `(\w+)` \| fixture", plugin, re.M)) == there
 
 
 def test_unittest_users_need_no_pytest() -> None:

@@ -25,7 +25,11 @@ def pytest_configure(config: pytest.Config) -> None:
 @pytest.fixture(scope="session")
 def jwt_redis_server(pytestconfig: pytest.Config) -> PrivateRedis:
     """The Redis of this process of the run. A project's own fixture of this name takes its place."""
-    return private_redis(pytestconfig.getoption("jwt_redis_url", default=None))
+    try:
+        return private_redis(pytestconfig.getoption("jwt_redis_url", default=None))
+    except RuntimeError as error:
+        # It says all there is to say; a traceback would show the URL with its password.
+        pytest.fail(str(error), pytrace=False)
 
 
 @pytest.fixture(scope="session", autouse=True)
