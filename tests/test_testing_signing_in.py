@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+import requests
 from django.test import AsyncClient, Client
 from rest_framework.test import APIClient
 
@@ -109,6 +110,12 @@ def test_a_way_that_there_is_not(alice: Any) -> None:
         login(Client(), alice, transport="url")
     with pytest.raises(ValueError, match="COOKIE"):
         login(Client(), alice, transport="cookie")
+    assert sessions.list_sessions(alice) == []
+
+
+def test_a_client_of_another_kind(alice: Any) -> None:
+    with pytest.raises(TypeError, match="see auth_headers"):
+        login(requests.Session(), alice)
     assert sessions.list_sessions(alice) == []
 
 

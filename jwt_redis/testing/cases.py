@@ -32,6 +32,9 @@ class SessionTestMixin(UnitTestCase):
         """Before Django's, which calls ``setUpTestData``."""
         cls.jwt_redis_server = private_redis()
         cls.enterClassContext(cls.jwt_redis_server.in_use())
+        if cls.jwt_redis_server.prefix:
+            # Processes of `--parallel` are ended before they could tidy up.
+            cls.addClassCleanup(cls.jwt_redis_server.empty)
         super().setUpClass()
 
     def run(self, result: TestResult | None = None) -> TestResult | None:

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from inspect import getattr_static, isfunction
+from types import ModuleType
 from typing import Any, Final, TypeVar, cast
 from unittest import TestCase
 
@@ -191,7 +192,7 @@ def _in_place_of_simplejwts(given: Mapping[str, Any]) -> Iterator[None]:
 
 def _settings_objects() -> list[Any]:
     """Each that a module has: they differ where one was imported while settings were overridden."""
-    found = (vars(module).get("api_settings") for module in list(sys.modules.values()) if module is not None)
+    found = (vars(module).get("api_settings") for module in _modules())
     objects = {id(one): one for one in found if isinstance(one, simplejwt.APISettings)}
     return list(objects.values())
 
@@ -202,8 +203,12 @@ def _own_settings() -> Any:
 
 
 def _importers_of(name: str, value: object) -> list[Any]:
-    modules = [module for module in list(sys.modules.values()) if module is not None]
-    return [module for module in modules if vars(module).get(name) is value]
+    return [module for module in _modules() if vars(module).get(name) is value]
+
+
+def _modules() -> list[ModuleType]:
+    # Some put objects of another kind there, and import more when they are looked at.
+    return [module for module in list(sys.modules.values()) if isinstance(module, ModuleType)]
 
 
 def _with_subclasses(cls: type[Any]) -> Iterator[type[Any]]:

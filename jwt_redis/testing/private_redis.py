@@ -38,6 +38,8 @@ _KEPT: Final = (
     "SOCKET_TIMEOUT",
     "SOCKET_CONNECT_TIMEOUT",
 )
+# For a project that reaches its Redis by a factory.
+_ALIAS: Final = "jwt_redis_testing"
 # Another process may have taken the port between the choice and the start.
 _TRIES: Final = 3
 _REPLY_SECONDS: Final = 5.0
@@ -89,15 +91,17 @@ class PrivateRedis:
         """
         changed: dict[str, Any] = {}
         in_force = config()
-        location = None if in_force.client_factory else server_location()
-        if location is None or location[0] != self.url:
-            alias: dict[str, Any] = settings.CACHES.get(in_force.alias, {})
-            options = {name: value for name, value in alias.get("OPTIONS", {}).items() if name in _KEPT}
-            moved = {**alias, "BACKEND": "django_redis.cache.RedisCache", "LOCATION": self.url, "OPTIONS": options}
-            changed["CACHES"] = {**settings.CACHES, in_force.alias: moved}
         replaced: dict[str, Any] = {}
+        name = in_force.alias
+        alias: dict[str, Any] = settings.CACHES.get(name, {})
         if in_force.client_factory:
-            replaced["CLIENT_FACTORY"] = None
+            # The alias that it names may be anything.
+            name, alias = _ALIAS, {}
+            replaced |= {"CLIENT_FACTORY": None, "ALIAS": name}
+        if in_force.client_factory or server_location()[0] != self.url:
+            options = {key: value for key, value in alias.get("OPTIONS", {}).items() if key in _KEPT}
+            moved = {**alias, "BACKEND": "django_redis.cache.RedisCache", "LOCATION": self.url, "OPTIONS": options}
+            changed["CACHES"] = {**settings.CACHES, name: moved}
         if in_force.wait_replicas:
             # It has none.
             replaced["WAIT_REPLICAS"] = 0

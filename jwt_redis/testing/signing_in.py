@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.http.request import HttpHeaders
+from django.test import AsyncClient, Client
 from django.utils.module_loading import import_string
 from rest_framework_simplejwt import authentication
 from rest_framework_simplejwt.tokens import RefreshToken, Token
@@ -59,8 +60,9 @@ def login(client: Any, user: Any, *, transport: str | None = None) -> SignedIn:
     ``enforce_csrf_checks`` gets Django's CSRF cookie too, whose value a request repeats in the ``X-CSRFToken`` header.
 
     :raises ValueError: when ``transport`` is another word, or "cookie" where cookies are off.
+    :raises TypeError: when the client is of another kind: for those there is :func:`auth_headers`.
     """
-    way = _transport(transport)
+    way = _transport(client, transport)
     made = _signed_in(user, _opened(user))
     _bear(client, made, way)
     return made
@@ -68,7 +70,7 @@ def login(client: Any, user: Any, *, transport: str | None = None) -> SignedIn:
 
 async def alogin(client: Any, user: Any, *, transport: str | None = None) -> SignedIn:
     """:func:`login` over ``redis.asyncio``."""
-    way = _transport(transport)
+    way = _transport(client, transport)
     made = _signed_in(user, await _aopened(user))
     _bear(client, made, way)
     return made
@@ -129,7 +131,9 @@ def _headers(access: str) -> dict[str, str]:
     return {name: f"{authentication.AUTH_HEADER_TYPES[0]} {access}"}
 
 
-def _transport(transport: str | None) -> str:
+def _transport(client: Any, transport: str | None) -> str:
+    if not isinstance(client, (Client, AsyncClient)):
+        raise TypeError(f"a test client of Django's or DRF's is needed, not {client!r}: see auth_headers")
     if transport not in (None, "header", "cookie"):
         raise ValueError(f"transport: 'header' or 'cookie' is needed, not {transport!r}")
     if transport == "cookie" and config().cookie is None:
