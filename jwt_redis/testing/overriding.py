@@ -23,7 +23,6 @@ from rest_framework_simplejwt import authentication, serializers, state, tokens,
 from rest_framework_simplejwt import settings as simplejwt
 from rest_framework_simplejwt.backends import TokenBackend
 
-from jwt_redis import token_memo
 from jwt_redis.conf import Config, config
 
 __all__ = ["override_jwt_settings"]
@@ -93,7 +92,6 @@ class override_jwt_settings(TestContextDecorator):
             changed["JWT_REDIS"] = {**getattr(settings, "JWT_REDIS", {}), **self._jwt_redis}
         with ExitStack() as stack:
             if "SIMPLE_JWT" in changed:
-                stack.enter_context(_memo_dropped())
                 # Simple JWT's receiver puts another object there, at the end too.
                 stack.callback(setattr, simplejwt, "api_settings", simplejwt.api_settings)
                 stack.enter_context(_in_place_of_simplejwts(changed["SIMPLE_JWT"]))
@@ -135,16 +133,6 @@ def _for_all_of(cls: type[TestCase], override: override_jwt_settings) -> type[Te
 
     cls.setUpClass = classmethod(setUpClass)  # type: ignore[assignment]
     return cls
-
-
-@contextmanager
-def _memo_dropped() -> Iterator[None]:
-    # Its tokens were found good with other keys, and under other names of the claims.
-    token_memo.clear()
-    try:
-        yield
-    finally:
-        token_memo.clear()
 
 
 @contextmanager
