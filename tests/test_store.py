@@ -48,7 +48,7 @@ def rotate(presented: int = 0, nonce: str = "next", rotating: bool = True, **kwa
 
 
 @pytest.fixture(autouse=True)
-def _trusted_store(_empty_store: None) -> None:
+def _trusted_store(_jwt_redis_emptied: None) -> None:
     recovery.establish()
 
 
