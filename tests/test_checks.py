@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -13,6 +16,7 @@ from rest_framework_simplejwt import settings as simplejwt
 
 from jwt_redis.checks import check_deployment, check_journal, check_settings
 from jwt_redis.testing.servers import RedisServer, free_port
+from tests.server import ROOT
 from tests.test_redis_failure import wait_for
 
 # With --deploy the journal is looked for, too.
@@ -43,6 +47,22 @@ def test_settings_that_are_wrong(value: Any, expected: str) -> None:
     with override_settings(JWT_REDIS=value):
         assert ids(check_settings()) == [expected]
         assert check_deployment() == []
+
+
+def test_they_are_said_by_check_and_not_by_a_crash_before_it() -> None:
+    """In a process that starts with them: nothing may look at the settings while it is imported."""
+    code = """
+from django.conf import settings
+settings.JWT_REDIS = {"NOPE": 1}
+import django
+django.setup()
+from django.core.management import call_command
+call_command("check")
+"""
+    environment = {**os.environ, "DJANGO_SETTINGS_MODULE": "tests.settings"}
+    command = [sys.executable, "-W", "ignore", "-c", code]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60)
+    assert "SystemCheckError" in done.stderr and "(jwt_redis.E001)" in done.stderr, done.stderr
 
 
 def test_tokens_need_an_id(monkeypatch: pytest.MonkeyPatch) -> None:

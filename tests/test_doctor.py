@@ -286,7 +286,7 @@ def test_each_right_that_is_missing_is_named() -> None:
     asking = f"{rule()} +acl|whoami +acl|dryrun"
     with acl_server(asking, binary=MODERN) as server, as_user(server):
         assert level("rights") == "ok"
-        for name in rights.NEEDED:
+        for name in rights.needed():
             if name in ("INFO", "SCAN", "DBSIZE", "TIME"):
                 continue
             server.change(f"-{name.lower()}")

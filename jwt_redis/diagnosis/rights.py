@@ -9,7 +9,7 @@ from jwt_redis import keys
 from jwt_redis.diagnosis.findings import Finding, notice, ok, problem
 from jwt_redis.diagnosis.nodes import Node, Unanswered
 
-__all__ = ["NEEDED", "advice", "check_rights"]
+__all__ = ["advice", "check_rights", "needed"]
 
 _RULE = "~{prefix}* +@hash +@stream +@scripting +@read +set +del +expireat +info +time +wait +select"
 
@@ -45,8 +45,9 @@ def _needed() -> list[tuple[str, ...]]:
     ]
 
 
-#: The commands that this package sends, or that its scripts call.
-NEEDED = tuple(words[0] for words in _needed())
+def needed() -> tuple[str, ...]:
+    """The commands that this package sends, or that its scripts call."""
+    return tuple(words[0] for words in _needed())
 
 
 def check_rights(node: Node) -> Iterator[Finding]:
