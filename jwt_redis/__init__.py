@@ -6,7 +6,7 @@ from typing import Any
 
 __all__ = ["__version__", "simplejwt_settings"]
 
-__version__ = "0.1.0"
+__version__ = "1.0.0rc1"
 
 
 def simplejwt_settings() -> dict[str, Any]:

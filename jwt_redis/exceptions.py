@@ -14,6 +14,7 @@ __all__ = [
     "JWTRedisError",
     "JournalUnavailable",
     "NotReplicated",
+    "RemovedInJWTRedis2Warning",
     "RevocationUnavailable",
     "RevokedToken",
     "StoreNotReady",
@@ -22,6 +23,10 @@ __all__ = [
 
 class JWTRedisError(Exception):
     """The base of every exception that this package defines."""
+
+
+class RemovedInJWTRedis2Warning(DeprecationWarning):
+    """What is used works in every 1.x, and is gone in 2.0. The message names what takes its place."""
 
 
 class RevocationUnavailable(JWTRedisError, DetailDictMixin, APIException):
