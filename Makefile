@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 # Packages are installed again when what is needed has changed.
 STAMPS := $(VENV)/.stamps
 
-.PHONY: help demo walk test test-slow browser screenshots chaos coverage lint format messages bench bench-quick clean
+.PHONY: help demo walk test test-slow browser screenshots chaos coverage lint format messages bench bench-quick dist sbom clean
 
 help:
 	@echo 'make demo         a small site and its API, with a real Redis of its own'
@@ -17,9 +17,11 @@ help:
 	@echo 'make browser      the demo in a real browser: Chromium has to be there'
 	@echo 'make chaos        servers and workers broken on purpose: does a revoked token ever work again?'
 	@echo 'make coverage     both, with what they do not reach'
-	@echo 'make lint         ruff, mypy, the import contract'
+	@echo 'make lint         ruff, mypy, the import contract, the workflows and forms by their schemas'
 	@echo 'make messages     the catalogues from the sources; gettext has to be there'
 	@echo 'make bench        the measurements behind the figures in the README'
+	@echo 'make dist         sdist and wheel of what is committed, into dist/, checked'
+	@echo 'make sbom         the same, and what comes along with the wheel: CycloneDX, into build/'
 	@echo 'make clean        remove the environment and what the tools have left'
 
 $(BIN)/python:
@@ -65,6 +67,11 @@ coverage: $(STAMPS)/test
 	$(BIN)/python -m coverage report
 
 lint: $(STAMPS)/dev
+	$(BIN)/python -m check_jsonschema --quiet --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	$(BIN)/python -m check_jsonschema --quiet --builtin-schema vendor.dependabot .github/dependabot.yml
+	$(BIN)/python -m check_jsonschema --quiet --builtin-schema vendor.github-issue-config .github/ISSUE_TEMPLATE/config.yml
+	$(BIN)/python -m check_jsonschema --quiet --builtin-schema vendor.github-issue-forms \
+	  $(filter-out %/config.yml,$(wildcard .github/ISSUE_TEMPLATE/*.yml))
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -90,5 +97,24 @@ bench: $(STAMPS)/bench
 bench-quick: $(STAMPS)/bench
 	$(BIN)/python -m benchmarks --quick
 
+# Of what is committed, whatever else lies around. The same commit gives the same bytes: no other clock is looked at.
+dist: export SOURCE_DATE_EPOCH = $(shell git log -1 --format=%ct)
+dist: $(STAMPS)/release
+	@rm -rf dist build/tree && mkdir -p build/tree
+	@git archive HEAD | tar -x -C build/tree
+	$(BIN)/python -m build --outdir dist build/tree
+	$(BIN)/python -m twine check --strict dist/*
+	$(BIN)/python -m check_wheel_contents dist/*.whl
+
+# In an environment with nothing but the wheel and what it asks for. Where the version is, cyclonedx-py does not look.
+sbom: VERSION = $(shell sed -n 's/^__version__ = "\(.*\)"$$/\1/p' jwt_redis/__init__.py)
+sbom: export SOURCE_DATE_EPOCH = $(shell git log -1 --format=%ct)
+sbom: dist
+	@rm -rf build/alone && $(BIN)/python -m venv --without-pip build/alone
+	$(BIN)/python -m pip --python build/alone/bin/python install --quiet --disable-pip-version-check dist/*.whl
+	@sed 's/^dynamic = .*/version = "$(VERSION)"/' pyproject.toml > build/named.toml
+	$(BIN)/python -m cyclonedx_py environment build/alone/bin/python --pyproject build/named.toml --mc-type library \
+	  --output-reproducible --output-format JSON --output-file build/jwt_redis.cdx.json
+
 clean:
-	rm -rf $(VENV) .tox .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage* build dist
+	rm -rf $(VENV) .tox .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage* htmlcov build dist
