@@ -22,7 +22,7 @@ from tests.server import http_server
 @pytest.fixture(scope="module")
 def base(redis_server: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     folder: Path = tmp_path_factory.mktemp("http")
-    with http_server(folder) as url:
+    with http_server(folder, JWT_REDIS_TEST_PATIENCE="5") as url:
         yield url
 
 
