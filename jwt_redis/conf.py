@@ -116,13 +116,14 @@ def _wait_replicas(value: object) -> WaitReplicas | None:
 class NearCache(NamedTuple):
     """How a process answers from its own memory. Seconds, but for the last two."""
 
-    # The longest time after an acknowledged revocation in which a process may still accept the token.
+    # The longest for which a process answers from memory without having heard from Redis: 0.1 to 60 seconds.
     lease: float = 1.0
-    # Between two looks at the log, where looking is not waiting for it.
+    # Between two looks at the log, where a process looks instead of waiting for news. A quarter of the lease, if
+    # nothing else is said.
     poll: float = 0.25
-    # With more processes than that waiting for the log, new ones look at it every ``poll`` seconds instead.
+    # With more clients than that waiting at the server, processes begin to poll, by lot. 0: all do.
     max_waiting: int = 200
-    # Of how many sessions the record is kept, to compare a user's password with.
+    # Of how many sessions the record is kept, for the password's witness.
     records: int = 10_000
 
 
@@ -169,22 +170,30 @@ def _whole_number(value: object) -> int:
 class Cookie(NamedTuple):
     """How tokens travel in cookies (RFC 6265). The names are without their prefix, which depends on the path."""
 
+    # The access cookie's name.
     access: str = "access_token"
+    # The refresh cookie's name.
     refresh: str = "refresh_token"
-    # __Host- or __Secure- in front of the names, where the browser will have it so.
+    # Put ``__Host-`` in front of a secure cookie whose path is ``/`` and that has no domain, ``__Secure-`` in front of
+    # any other secure one.
     prefix: bool = True
+    # Where the access cookie is sent.
     path: str = "/"
-    # None: as far down as the URLs go to which it has to be sent.
+    # Where the refresh cookie is sent. None: as far down as the URLs of refresh and logout go together.
     refresh_path: str | None = None
+    # None: this host alone. A domain: all of its hosts.
     domain: str | None = None
+    # When a browser sends them with requests that another site began.
     samesite: Literal["Strict", "Lax", "None"] = "Lax"
+    # Only over https.
     secure: bool = True
+    # Enforce CSRF.
     csrf: bool = True
-    # Kept until the token expires, and not just until the browser is closed.
+    # Keep a cookie until its token expires; False: until the browser is closed.
     persistent: bool = True
-    # Whether the tokens are in the body too, where a script can read them.
+    # Leave the tokens in the body, too, where a script can read them.
     in_body: bool = False
-    # What Clear-Site-Data names when somebody signs out.
+    # What ``Clear-Site-Data`` names when somebody signs out. True: cache, cookies and storage.
     clear_site_data: tuple[str, ...] = ()
 
 
@@ -266,10 +275,11 @@ def _cookie(value: object) -> Cookie | None:
 class Pages(NamedTuple):
     """Of the HTML pages. Each URL is a path, a whole URL, or the name of a URL pattern."""
 
-    # Where who is not signed in is sent. None: Django's LOGIN_URL.
+    # Where who is not signed in is sent. None: Django's ``LOGIN_URL``.
     login_url: str | None = None
     # Where the password is changed, for those who find somebody else's device.
     password_url: str | None = None
+    # How many sessions a page lists.
     page_size: int = 20
 
 
@@ -295,17 +305,17 @@ def _pages(value: object) -> Pages:
 class SignInNotice(NamedTuple):
     """Who is told of a sign-in from a device that the user was not seen with, and how."""
 
-    # Of the links in the e-mail: the host that a request names is for the client to invent.
+    # What the links in the e-mail begin with. Not the host of the request: that is for the client to invent.
     base_url: str
-    # None: nobody but the receivers of the signal.
+    # Called with the notice. None: nobody but the receivers of the signal is told.
     send: Callable[..., Any] | None
-    # For how long "this was not me" works.
+    # For how long the link "this was not me" works.
     link_lifetime: timedelta = timedelta(days=7)
-    # For how long a device is known, counted from the last sign-in.
+    # For how long a device is known after a sign-in.
     known_for: timedelta = timedelta(days=90)
     # Whether a known browser in another network is new.
     by_network: bool = False
-    # The language to write to a user in. None: that of the request.
+    # Called with the user, for the language to write in. None: that of the request.
     language: Callable[..., Any] | None = None
 
 
@@ -378,8 +388,8 @@ class Config:
     client_factory: Callable[..., Any] | None = _setting(
         None,
         _callable,
-        "Dotted path of a callable that makes the client in place of ALIAS: called with asynchronous=False for a"
-        " redis.Redis (or RedisCluster), with asynchronous=True for its redis.asyncio twin.",
+        "It makes the client in place of ALIAS: called with asynchronous=False for a redis.Redis (or RedisCluster), with"
+        " asynchronous=True for its redis.asyncio twin.",
     )
     key_prefix: str = _setting("jwt:", _prefix, "What every key in Redis begins with.")
     strategy: Strategy = _setting(
@@ -417,13 +427,14 @@ class Config:
     wait_replicas: WaitReplicas | None = _setting(
         0,
         _wait_replicas,
-        "How many replicas must confirm a revocation before it counts; a pair adds the seconds to wait for them.",
+        "How many replicas must confirm a revocation (WAIT) before it counts. A pair adds the seconds to wait for them,"
+        " 0.1 otherwise. Too few is a 503.",
     )
     near_cache: NearCache | None = _setting(
         None,
         _near_cache,
-        "A dict with 'lease', in seconds: a process answers from its own copy of the revocation log for no longer than"
-        " that. Also 'poll', 'max_waiting' and 'records'. None: every check asks Redis.",
+        "A process answers from its own copy of the revocation log, for no longer than 'lease'. None: every check asks"
+        " Redis.",
     )
     token_memo_size: int = _setting(
         2048, _whole_number, "Of how many tokens a process remembers that the signature was good. 0: of none."
@@ -431,30 +442,28 @@ class Config:
     revoke_on: frozenset[str] = _setting(
         frozenset({"password_changed", "deactivated", "deleted"}),
         _events,
-        "Which changes of a user end all of the user's sessions: " + ", ".join(REVOKE_ON) + ".",
+        "Which changes of a user end all of the user's sessions: " + ", ".join(map(repr, REVOKE_ON)) + ".",
     )
     client_ip: Callable[..., Any] | None = _setting(
         "jwt_redis.devices.remote_addr",
         _callable,
-        "Dotted path of a callable that takes the request and answers with the IP to show. None: no IP is kept.",
+        "It takes the request and answers with the IP to show. None: no IP is kept.",
     )
     cookie: Cookie | None = _setting(
         None,
         _cookie,
-        "A dict, empty for the defaults: tokens may travel in HttpOnly cookies, with CSRF enforced. None: they do not.",
+        "Empty for the defaults: tokens travel in HttpOnly cookies, with CSRF enforced. None: in headers only.",
     )
     location: Callable[..., Any] | None = _setting(
         None,
         _callable,
-        "Dotted path of a callable that takes an IP and answers with where that is, in words, or None.",
+        "It takes an IP and answers with where that is, in words, or None. For the list of devices.",
     )
-    pages: Pages = _setting(
-        None, _pages, "A dict: 'login_url', 'password_url' and 'page_size' of the pages in jwt_redis.pages.urls."
-    )
+    pages: Pages = _setting(None, _pages, "Of the pages in jwt_redis.pages.urls.")
     sign_in_notice: SignInNotice | None = _setting(
         None,
         _sign_in_notice,
-        "A dict with 'base_url': users are told by e-mail of a sign-in from a new device. None: they are not.",
+        "Users are told by e-mail of a sign-in from a new device. None: they are not.",
     )
 
 

@@ -18,10 +18,11 @@ __all__ = ["MEMORY", "REDIS", "UNCHECKED", "Observer", "install", "installed", "
 logger = logging.getLogger(__name__)
 P = ParamSpec("P")
 
-# Where a check's answer came from.
+#: A check's answer came from the near cache.
 MEMORY: Final = "memory"
+#: A check's answer came from Redis.
 REDIS: Final = "redis"
-# Nobody could be asked: refused with 503, or let through where ON_REDIS_FAILURE says so.
+#: Nobody could be asked: refused with 503, or let through where ``ON_REDIS_FAILURE`` says so.
 UNCHECKED: Final = "unchecked"
 
 _NOBODY: Final = nullcontext()
