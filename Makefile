@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 # Packages are installed again when what is needed has changed.
 STAMPS := $(VENV)/.stamps
 
-.PHONY: help demo walk test test-slow browser screenshots chaos coverage lint format messages bench bench-quick dist sbom clean
+.PHONY: help demo walk test test-slow browser screenshots chaos coverage lint format messages reference docs bench bench-quick dist sbom clean
 
 help:
 	@echo 'make demo         a small site and its API, with a real Redis of its own'
@@ -18,6 +18,8 @@ help:
 	@echo 'make chaos        servers and workers broken on purpose: does a revoked token ever work again?'
 	@echo 'make coverage     both, with what they do not reach'
 	@echo 'make lint         ruff, mypy, the import contract, the workflows and forms by their schemas'
+	@echo 'make docs         the documentation as a site, in docs/_build/html; each warning is an error'
+	@echo 'make reference    what the reference says of the code, from the code'
 	@echo 'make messages     the catalogues from the sources; gettext has to be there'
 	@echo 'make bench        the measurements behind the figures in the README'
 	@echo 'make dist         sdist and wheel of what is committed, into dist/, checked'
@@ -91,6 +93,15 @@ messages: $(STAMPS)/dev
 	@find jwt_redis/locale -name '*.po.old' -delete
 	@cd jwt_redis && ../$(BIN)/django-admin compilemessages
 
+# What it has of the code's own words is made by `make reference`, which a test compares.
+docs: $(STAMPS)/docs
+	$(BIN)/python docs/make_reference.py --check
+	$(BIN)/python -m sphinx --nitpicky --fail-on-warning --keep-going --quiet docs docs/_build/html
+	@echo 'docs/_build/html/index.html'
+
+reference: $(STAMPS)/docs
+	$(BIN)/python docs/make_reference.py
+
 bench: $(STAMPS)/bench
 	$(BIN)/python -m benchmarks
 
@@ -117,4 +128,4 @@ sbom: dist
 	  --output-reproducible --output-format JSON --output-file build/jwt_redis.cdx.json
 
 clean:
-	rm -rf $(VENV) .tox .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage* htmlcov build dist
+	rm -rf $(VENV) .tox .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage* htmlcov build dist docs/_build

@@ -6,6 +6,7 @@ import os
 import shutil
 import sys
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import django
@@ -56,6 +57,8 @@ def is_elsewhere(app: Any, domain: Any, node: Any) -> bool | None:
     """A name that one of our modules has from another project, such as ``TokenError``: no warning."""
     name = node["reftarget"]
     modules = [module for path, module in sys.modules.items() if path.startswith("jwt_redis.")]
+    # Also those that are named by way of their module, as in ``signing.BadSignature``.
+    modules += [value for module in modules for value in vars(module).values() if isinstance(value, ModuleType)]
     found = [vars(module)[name] for module in modules if name in vars(module)]
     return all(not thing.__module__.startswith("jwt_redis") for thing in found) if found else None
 

@@ -1,7 +1,7 @@
 """Writes what the reference can say by itself into its pages, from the code's own declarations: ``make reference``.
 
-Between ``<!-- made:NAME -->`` and ``<!-- /made -->`` stands what :data:`MAKERS` makes under that name, in whichever page.
-It is in the repository, so that the pages can be read as they are; a test makes it again and compares.
+Between ``<!-- made:NAME -->`` and ``<!-- /made -->`` stands what :data:`MAKERS` makes under that name, in whichever
+page. It is in the repository, so that the pages can be read as they are; a test makes it again and compares.
 """
 
 from __future__ import annotations
@@ -109,7 +109,9 @@ def kind(hint: Any, name: str) -> str:
 def code(text: str, names: Iterable[str]) -> str:
     """A setting's help: names and values as code."""
     text = re.sub(r"'([\w.]+)'", r'`"\1"`', as_markdown(text))
-    words = "|".join([*names, "None", "True", "False", r"\w+=(?:True|False)", r"(?:jwt_redis|redis)\.[\w.]*\w", "CACHES"])
+    words = "|".join(
+        [*names, "None", "True", "False", r"\w+=(?:True|False)", r"(?:jwt_redis|redis)\.[\w.]*\w", "CACHES"]
+    )
     return re.sub(rf"(?<![`\w.])({words})(?![`\w(=])", r"`\1`", text)
 
 
@@ -166,7 +168,9 @@ def nested(name: str, given: dict[str, Any]) -> Callable[[], str]:
         rows = []
         for key in cls._fields:
             if not comments[key]:
-                raise SystemExit(f"conf.{cls.__name__}.{key} has no comment above it, which is what the reference says.")
+                raise SystemExit(
+                    f"conf.{cls.__name__}.{key} has no comment above it, which is what the reference says."
+                )
             default = "needed" if key in given else value(defaults[key])
             rows.append((f"`{key}`", default, kind(hints[key], f"{name}: {key}"), code(comments[key], ())))
         return table(("key", "default", "kind", "meaning"), rows)
@@ -405,10 +409,14 @@ def urls(module: str) -> Callable[[], str]:
         rows = []
         for one in found.urlpatterns:
             view = getattr(one.callback, "view_class", None) or one.callback.cls
-            methods = [name for name in view.http_method_names if hasattr(view, name) and name not in ("head", "options")]
+            methods = [
+                name for name in view.http_method_names if hasattr(view, name) and name not in ("head", "options")
+            ]
             path = re.sub(r"<str:(\w+)>", lambda match: match[1].upper(), str(one.pattern)) or "(empty)"
             said = first_sentence(view)
-            rows.append((f"`{path}`", " ".join(methods).upper(), f"`{namespace}{one.name}`", f"`{view.__name__}`", said))
+            rows.append(
+                (f"`{path}`", " ".join(methods).upper(), f"`{namespace}{one.name}`", f"`{view.__name__}`", said)
+            )
         return table(("path", "methods", "name", "view", "does"), rows)
 
     return make

@@ -388,8 +388,8 @@ class Config:
     client_factory: Callable[..., Any] | None = _setting(
         None,
         _callable,
-        "It makes the client in place of ALIAS: called with asynchronous=False for a redis.Redis (or RedisCluster), with"
-        " asynchronous=True for its redis.asyncio twin.",
+        "It makes the client in place of ALIAS: called with asynchronous=False for a redis.Redis (or RedisCluster),"
+        " with asynchronous=True for its redis.asyncio twin.",
     )
     key_prefix: str = _setting("jwt:", _prefix, "What every key in Redis begins with.")
     strategy: Strategy = _setting(

@@ -20,7 +20,8 @@ new_device_signed_in = Signal()
 #: A refresh token was used. Arguments: ``user``, ``sid``, ``outcome`` ("rotated", "grace" or "touched").
 session_refreshed = Signal()
 
-#: A session is over. Arguments: ``user``, ``sid``, ``reason`` ("logout", "password_changed", "refresh_token_reused", …).
+#: A session is over. Arguments: ``user``, ``sid``, ``reason`` ("logout", "password_changed", "refresh_token_reused",
+#: …).
 session_ended = Signal()
 
 #: A refresh token that was used already came back: somebody has a copy. Its session was ended. Arguments: ``user``,
