@@ -52,7 +52,9 @@ def test_who_does_what_the_tutorial_says_comes_to_where_it_says(tmp_path: Path) 
 
         assert "access_token" in second.cookies
         out = second.get(f"{reader.base}/auth/devices/", timeout=_SECONDS)
-        [said] = [words for words in re.findall(r"\*\*(.+?)\*\*", PAGE.read_text()) if words.endswith("another device.")]
+        [said] = [
+            words for words in re.findall(r"\*\*(.+?)\*\*", PAGE.read_text()) if words.endswith("another device.")
+        ]
         assert (out.status_code, said.rstrip(".") in out.text) == (401, True)
         assert reader.did[:2] == ["python3 -m venv .venv", ". .venv/bin/activate"]
 

@@ -49,7 +49,7 @@ class Terminal:
         self.log = log
         with log.open("wb") as output:
             self._shell = subprocess.Popen(
-                ["bash", "--noprofile", "--norc"],
+                ["bash", "--noprofile", "--norc"],  # noqa: S607
                 cwd=folder,
                 env=environment,
                 stdin=subprocess.PIPE,
