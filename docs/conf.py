@@ -30,6 +30,8 @@ myst_heading_anchors = 4
 
 html_theme = "furo"
 html_title = "jwt_redis"
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
 html_copy_source = False
 html_show_sphinx = False
 html_theme_options = {"navigation_with_keys": True}
@@ -44,7 +46,6 @@ nitpick_ignore_regex = [
 autodoc_member_order = "bysource"
 autodoc_typehints = "none"
 autodoc_default_options = {"members": True, "show-inheritance": True}
-autodoc_class_signature = "separated"
 
 
 def copy_images(app: Any, error: Exception | None) -> None:
