@@ -34,6 +34,7 @@ def answers(user: Any) -> bool:
     return True
 
 
+@pytest.mark.slow
 def test_tls_and_an_acl_user(alice: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     page = HOW_TO / "tls-and-acl.md"
     conf, settings, acl = blocks(page)

@@ -157,6 +157,7 @@ JWT_REDIS = {"ALIAS": "sessions"}
 """
 
 
+@pytest.mark.slow
 def test_another_service_checks_tokens_and_brings_what_a_lost_redis_lacks(tmp_path: Path) -> None:
     ours, others, databases, router = (block.code for block in blocks(PAGE, "python"))
     given: dict[str, Any] = {"files": keys(tmp_path), "accounts": str(tmp_path / "first/db.sqlite3")}
@@ -188,6 +189,7 @@ def test_another_service_checks_tokens_and_brings_what_a_lost_redis_lacks(tmp_pa
                 assert second.do("ask", access)[1]["reason"] == "session_ended"
 
 
+@pytest.mark.slow
 def test_without_the_journal_it_is_as_the_page_says(tmp_path: Path) -> None:
     ours, others, *_ = (block.code for block in blocks(PAGE, "python"))
     given: dict[str, Any] = {"files": keys(tmp_path), "accounts": ""}

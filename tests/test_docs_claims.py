@@ -1,4 +1,4 @@
-"""What the pages on incidents and on personal data claim, held against the real thing."""
+"""What the pages on incidents, threats, strategies and personal data claim, held against the real thing."""
 
 from __future__ import annotations
 
@@ -97,6 +97,43 @@ def _another_key() -> Iterator[None]:
     token_memo.clear()
 
 
+# Threats -------------------------------------------------------------------------------------------------------------
+
+
+def refresh(token: str) -> tuple[int, str]:
+    """The status, and the successor."""
+    answer = APIClient().post("/auth/token/refresh/", {"refresh": token}, format="json")
+    return answer.status_code, answer.json().get("refresh", "")
+
+
+def test_a_thief_with_the_predecessor_gets_the_same_successor_and_no_more(alice: Any, settings: Any) -> None:
+    first = str(sessions.open_session(alice))
+    status, owners = refresh(first)
+    assert (status, refresh(first)) == (200, (200, owners))
+    # Always within the grace after the owner, a thief follows.
+    status, next_one = refresh(owners)
+    assert refresh(owners) == (200, next_one)
+    # Whoever comes later than that with the used one ends it for both.
+    settings.JWT_REDIS = {**base.JWT_REDIS, "REFRESH_GRACE": 0}
+    status, last = refresh(next_one)
+    assert status == 200
+    assert refresh(next_one)[0] == 401
+    assert refresh(last)[0] == 401
+    assert sessions.list_sessions(alice) == []
+
+
+@pytest.mark.parametrize("way", [("whitelist", "blacklist"), ("blacklist", "whitelist")])
+def test_another_strategy_signs_nobody_out(alice: Any, way: tuple[str, str], settings: Any) -> None:
+    before, after = way
+    settings.JWT_REDIS = {**base.JWT_REDIS, "STRATEGY": before}
+    stays, ends = sessions.open_session(alice), sessions.open_session(alice)
+    sessions.end_session(alice, ends["sid"])
+    settings.JWT_REDIS = {**base.JWT_REDIS, "STRATEGY": after}
+    assert ask(str(stays.access_token)) == (200, None)
+    assert refresh(str(stays))[0] == 200
+    assert ask(str(ends.access_token)) == (401, "session_ended")
+
+
 # Personal data -------------------------------------------------------------------------------------------------------
 
 
@@ -120,6 +157,22 @@ def signed_in(alice: Any, settings: Any) -> Any:
     sid = sessions.list_sessions(alice)[0].sid
     sessions.set_label(alice, sid, "Alice's phone")
     return alice
+
+
+def test_the_log_names_an_address_with_a_new_device_alone(
+    signed_in: Any, caplog: pytest.LogCaptureFixture, db: None
+) -> None:
+    with caplog.at_level("DEBUG", logger="jwt_redis"):
+        answer = APIClient().post(
+            "/auth/token/",
+            {"username": "alice", "password": "correct horse"},
+            format="json",
+            HTTP_USER_AGENT="Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0",
+            REMOTE_ADDR="192.0.2.8",
+        )
+        APIClient().post("/auth/logout/", {"refresh": answer.json()["refresh"]}, format="json")
+    told = [record for record in caplog.records if "192.0.2.8" in str(vars(record))]
+    assert {getattr(record, "event", None) for record in told} == {"new_device_signed_in"}
 
 
 def test_what_is_kept_is_where_the_page_says(signed_in: Any, store: redis.Redis) -> None:
