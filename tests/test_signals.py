@@ -33,8 +33,8 @@ PAGE = Path(__file__).parent.parent / "docs/reference/python.md"
 
 def documented() -> dict[str, set[str]]:
     """By signal, the arguments that the reference names."""
-    section = PAGE.read_text().split("## `jwt_redis.signals`")[1]
-    rows = re.findall(r"^\| `(\w+)` \| (.*) \|$", section, re.M)
+    section = PAGE.read_text().split("## `jwt_redis.signals`")[1].split("<!-- /made -->")[0]
+    rows = re.findall(r"^\| `(\w+)` \| (.*?) \|", section, re.M)
     return {name: set(re.findall(r"`(\w+)`", arguments)) for name, arguments in rows}
 
 
