@@ -508,7 +508,7 @@ def test_under_the_blacklist_strategy_what_the_store_has_lost_is_refused_too(ali
 
 def test_the_rights_in_the_documentation_suffice(alice: Any, heard: list[Any]) -> None:
     access = f"{rights(*COMMANDS)} ~jwt:{{*}}:known"
-    assert "`~jwt:{*}:known` with `SIGN_IN_NOTICE`" in (ROOT / "docs/how-to/deploy-redis.md").read_text()
+    assert "| `SIGN_IN_NOTICE` | `~jwt:{*}:known` |" in (ROOT / "docs/how-to/tls-and-acl.md").read_text()
     with acl_server(access) as server, pointed_at(server, SIGN_IN_NOTICE=NOTICE):
         sign_in(alice)
         sessions.set_label(alice, sign_in(alice, IPHONE)["sid"], "mine")
