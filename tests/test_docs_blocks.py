@@ -75,7 +75,7 @@ def told(language: str) -> list[Any]:
 
 
 def test_every_block_is_somebodys_to_run() -> None:
-    ours = {"python", "console", "http", "ini", "django", *DIRECTIVES}
+    ours = {"python", "console", "http", "ini", "toml", "django", *DIRECTIVES}
     for page in DOCS:
         for block in blocks(page):
             in_story = str(page.relative_to(ROOT)) in STORIES
@@ -398,6 +398,16 @@ def test_a_server_takes_these_directives(page: list[Block]) -> None:
         with RedisServer(options=wanted) as server, server.client() as client:
             for name, value in wanted.items():
                 assert client.config_get(name) == {name: value}, block
+
+
+@pytest.mark.parametrize("page", told("toml"))
+def test_pytest_takes_these_settings(page: list[Block], tmp_path: Path) -> None:
+    (tmp_path / "test_nothing.py").write_text("def test_nothing() -> None: ...\n")
+    for block in page:
+        (tmp_path / "pyproject.toml").write_text(block.code)
+        command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--strict-config", str(tmp_path)]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+        assert (done.returncode, "1 passed" in done.stdout) == (0, True), done.stdout + done.stderr
 
 
 @pytest.mark.parametrize("page", told("django"))
