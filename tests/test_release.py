@@ -50,6 +50,7 @@ EXTRAS = {
     "ninja": "from jwt_redis.contrib.ninja import AsyncJWTAuth, JWTAuth",
     "prometheus": "import jwt_redis.contrib.prometheus.views",
     "opentelemetry": "import jwt_redis.contrib.opentelemetry.tracing",
+    "testing": "from jwt_redis.testing.servers import binary_paths as b; assert any('site-packages' in p for p in b())",
 }
 FIREFOX = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
 _SECONDS = 300
@@ -288,8 +289,8 @@ def site(alone: Path, redis_server: RedisServer, tmp_path_factory: pytest.TempPa
     assert block is not None
     lines = block[1].replace("redis://127.0.0.1:6379/1", f"redis://127.0.0.1:{redis_server.port}/1")
     assert str(redis_server.port) in lines
-    # What the README takes for granted: the import, and a project that has a cache.
-    before = "import jwt_redis\nCACHES = {'default': {'BACKEND': 'django.core.cache.backends.locmem.LocMemCache'}}\n"
+    # What the README takes for granted: a project that has a cache.
+    before = "CACHES = {'default': {'BACKEND': 'django.core.cache.backends.locmem.LocMemCache'}}\n"
     with (folder / "site_/settings.py").open("a") as settings:
         settings.write(f"\n{before}{lines}")
     (included,) = re.findall(r"`(path\([^`]*jwt_redis\.urls[^`]*)`", readme)
