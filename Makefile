@@ -7,13 +7,14 @@ BIN := $(VENV)/bin
 # Packages are installed again when what is needed has changed.
 STAMPS := $(VENV)/.stamps
 
-.PHONY: help demo walk test test-slow browser screenshots chaos coverage lint format messages reference docs bench bench-quick dist sbom clean
+.PHONY: help demo walk test test-slow compat browser screenshots chaos coverage lint format messages reference docs bench bench-quick dist sbom clean
 
 help:
 	@echo 'make demo         a small site and its API, with a real Redis of its own'
 	@echo 'make walk         the story of the demo over HTTP, while it runs'
 	@echo 'make test         the default suite, against real Redis servers that it starts'
 	@echo 'make test-slow    the suites that take longer'
+	@echo 'make compat       what meets Django, DRF and clients, with the oldest of them and with the newest'
 	@echo 'make browser      the demo in a real browser: Chromium has to be there'
 	@echo 'make chaos        servers and workers broken on purpose: does a revoked token ever work again?'
 	@echo 'make coverage     both, with what they do not reach'
@@ -51,6 +52,12 @@ test: $(STAMPS)/test
 
 test-slow: $(STAMPS)/test
 	$(BIN)/python -m pytest -m 'slow and not browser'
+
+# Each of them alone: $(BIN)/tox run -e py312-django60-drf318. An interpreter that is not there is left out; pyenv's are found.
+ESSENTIAL := views serializers sessions authentication permissions async conf checks cookies receivers commands admin \
+  admin_users djoser
+compat: $(STAMPS)/dev
+	PATH="$$PATH$$(printf ':%s' ~/.pyenv/versions/*/bin)" $(BIN)/tox run -e lowest,py313-django61-drf318 -- -q -m 'not slow' $(ESSENTIAL:%=tests/test_%.py)
 
 browser: $(STAMPS)/browser
 	$(BIN)/python -m pytest -m browser tests/browser

@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from asgiref.sync import iscoroutinefunction, sync_to_async
 from django.contrib.auth import get_user_model
-from django.core.exceptions import ObjectDoesNotExist, ValidationError
+from django.core.exceptions import ObjectDoesNotExist
 from django.utils.functional import cached_property
 from django.utils.translation import gettext as _
 from rest_framework import exceptions
@@ -20,6 +20,7 @@ from rest_framework_simplejwt.utils import get_md5_hash_password
 from jwt_redis import fingerprints, sessions
 from jwt_redis.conf import FailurePolicy, config, simplejwt_setting
 from jwt_redis.cookies import access_cookie, aenforce_csrf, enforce_csrf, vary_view
+from jwt_redis.decoding import UNFIT
 from jwt_redis.sessions.ending import aend_session_of_former_password, end_session_of_former_password
 from jwt_redis.verdicts import SESSION_ENDED, Verdict
 
@@ -290,13 +291,24 @@ class JWTAuthentication(RevocationCheckMixin):
         """
         try:
             user = super().get_user(validated_token)
-        except (ValidationError, ValueError, TypeError, OverflowError) as error:
+        except UNFIT as error:
             # An id that no row of this user model can have.
             raise AuthenticationFailed(_("User not found"), code="user_not_found") from error
+        except AuthenticationFailed as error:
+            if isinstance(error.detail, dict) and error.detail.get("code") == "password_changed":
+                self._end_if_password_changed(validated_token)
+            raise
         if not self.check_password_witness(user, validated_token):
             end_session_of_former_password(user, validated_token.payload["sid"])
             raise refused(validated_token, SESSION_ENDED)
         return user
+
+    def _end_if_password_changed(self, token: Token) -> None:
+        """Simple JWT's own claim is of the hash, which may have been upgraded alone: the session's witness tells."""
+        id_field, id_claim = simplejwt_setting("USER_ID_FIELD"), simplejwt_setting("USER_ID_CLAIM")
+        user = self.user_model.objects.filter(**{id_field: token[id_claim]}).first()
+        if user is not None and not self.check_password_witness(user, token):
+            end_session_of_former_password(user, token.payload["sid"])
 
     async def aget_user(self, validated_token: Token) -> Any:
         """:meth:`get_user` with the async ORM; in a thread where a subclass has changed that alone."""
@@ -305,13 +317,16 @@ class JWTAuthentication(RevocationCheckMixin):
         id_field, id_claim = simplejwt_setting("USER_ID_FIELD"), simplejwt_setting("USER_ID_CLAIM")
         try:
             user = await self.user_model.objects.aget(**{id_field: validated_token.payload[id_claim]})
-        except (ObjectDoesNotExist, ValidationError, ValueError, TypeError, OverflowError) as error:
+        except (ObjectDoesNotExist, *UNFIT) as error:
             raise AuthenticationFailed(_("User not found"), code="user_not_found") from error
         if simplejwt_setting("CHECK_USER_IS_ACTIVE") and not user.is_active:
             raise AuthenticationFailed(_("User is inactive"), code="user_inactive")
         if simplejwt_setting("CHECK_REVOKE_TOKEN"):
             claimed = validated_token.payload.get(simplejwt_setting("REVOKE_TOKEN_CLAIM"))
             if claimed != get_md5_hash_password(user.password):
+                # As _end_if_password_changed has it.
+                if not await self.acheck_password_witness(user, validated_token):
+                    await aend_session_of_former_password(user, validated_token.payload["sid"])
                 raise AuthenticationFailed(_("The user's password has been changed."), code="password_changed")
         if not await self.acheck_password_witness(user, validated_token):
             await aend_session_of_former_password(user, validated_token.payload["sid"])

@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any, Final
 
+from django.core.exceptions import ValidationError
+from django.db import DataError
 from django.utils.translation import gettext_lazy as _
 from rest_framework_simplejwt.exceptions import TokenError
 from rest_framework_simplejwt.tokens import Token, UntypedToken
@@ -16,13 +18,16 @@ from rest_framework_simplejwt.tokens import Token, UntypedToken
 from jwt_redis.token_memo import REMEMBERED, Remembered
 from jwt_redis.verdicts import Claims, read_claims
 
-__all__ = ["CRASHES", "claims_of", "decode", "decode_to_end", "one_error", "unreadable"]
+__all__ = ["CRASHES", "UNFIT", "claims_of", "decode", "decode_to_end", "one_error", "unreadable"]
 
 logger = logging.getLogger(__name__)
 
 # What PyJWT 2.15 and Simple JWT 5.5 let out on crafted tokens: a header nested too deep, an exp of 1e400, of the year
 # 10000 or beyond time_t (an OSError), a lone surrogate. None of them may become a 500.
 CRASHES: Final = (ArithmeticError, AttributeError, LookupError, OSError, RecursionError, TypeError, ValueError)
+
+# What a field or a database says of a value that it cannot hold: of a user id that no row of the user model has.
+UNFIT: Final = (DataError, OverflowError, TypeError, ValidationError, ValueError)
 
 
 @contextmanager

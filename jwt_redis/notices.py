@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from django.contrib.auth import get_user_model
 from django.core import signing
-from django.core.exceptions import ObjectDoesNotExist, ValidationError
+from django.core.exceptions import ObjectDoesNotExist
 from django.core.mail import EmailMultiAlternatives
 from django.db import router, transaction
 from django.template.loader import render_to_string
@@ -24,6 +24,7 @@ from django.utils import translation
 
 from jwt_redis import journal, sessions, signals
 from jwt_redis.conf import SignInNotice, config, simplejwt_setting
+from jwt_redis.decoding import UNFIT
 from jwt_redis.devices import describe, location_of
 from jwt_redis.keys import USED
 from jwt_redis.operations import Done, Event, Operation, UseCase, publish, run
@@ -97,7 +98,7 @@ def _tell(session: Session, settings: SignInNotice, send: Callable[[Notice], Any
 def _user_of(claimed: str) -> Any:
     try:
         return get_user_model()._default_manager.get(**{simplejwt_setting("USER_ID_FIELD"): claimed})
-    except (ObjectDoesNotExist, ValidationError, ValueError, TypeError, OverflowError):
+    except (ObjectDoesNotExist, *UNFIT):
         return None
 
 

@@ -5,16 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib.auth import get_user_model, user_logged_in
-from django.core.exceptions import ObjectDoesNotExist, ValidationError
+from django.core.exceptions import ObjectDoesNotExist
 from django.utils.module_loading import import_string
 from django.utils.translation import gettext_lazy as _
 from rest_framework import serializers
 from rest_framework.exceptions import AuthenticationFailed
 from rest_framework_simplejwt import serializers as stock
+from rest_framework_simplejwt.utils import get_md5_hash_password
 
 from jwt_redis import sessions
 from jwt_redis.conf import simplejwt_setting
-from jwt_redis.decoding import claims_of
+from jwt_redis.decoding import UNFIT, claims_of
 from jwt_redis.devices import device_of, signing_in_from
 from jwt_redis.journal import acting_as
 from jwt_redis.last_login import left_to_simplejwt
@@ -67,11 +68,17 @@ class _UserOfToken:
         manager = get_user_model()._default_manager
         try:
             user = manager.get(**{simplejwt_setting("USER_ID_FIELD"): claims.user})
-        except (ObjectDoesNotExist, ValidationError, ValueError, TypeError, OverflowError):
+        except (ObjectDoesNotExist, *UNFIT):
             user = None
         if user is None or not simplejwt_setting("USER_AUTHENTICATION_RULE")(user):
             raise AuthenticationFailed(self.no_active_account, "no_active_account")
         return user
+
+
+def _renew_password_claim(token: Any, user: Any) -> None:
+    """Simple JWT's ``CHECK_REVOKE_TOKEN`` is of the hash: one that was upgraded since is no other password."""
+    if simplejwt_setting("CHECK_REVOKE_TOKEN"):
+        token.payload[simplejwt_setting("REVOKE_TOKEN_CLAIM")] = get_md5_hash_password(user.password)
 
 
 class SessionRefreshMixin(_UserOfToken):
@@ -92,6 +99,7 @@ class SessionRefreshMixin(_UserOfToken):
         device = device_of(self.context.get("request"))  # type: ignore[attr-defined]
         record = sessions.rotate(presented, user, device, rotating=rotating)
         refresh = presented.successor(record, self.get_fresh_claims(presented, user)) if rotating else presented
+        _renew_password_claim(refresh, user)
         data = {"access": str(refresh.access_token)}
         if rotating:
             data["refresh"] = str(refresh)
@@ -127,6 +135,7 @@ class SessionRefreshSlidingMixin(_UserOfToken):
         token.set_exp()
         token.set_iat()
         token.payload["exp"] = min(token.payload["exp"], record.expires_at)
+        _renew_password_claim(token, user)
         return {"token": str(token)}
 
 

@@ -197,7 +197,6 @@ class RefreshToken(_SessionToken, stock.RefreshToken):
     """A refresh token, good for one use: using it gives a successor."""
 
     access_token_class = AccessToken
-    no_copy_claims: Any = (*stock.RefreshToken.no_copy_claims, ROTATION_CLAIM)
 
     @classmethod
     def for_user(cls, user: Any) -> Self:
@@ -218,8 +217,11 @@ class RefreshToken(_SessionToken, stock.RefreshToken):
         access.payload["exp"] = min(access.payload["exp"], self.payload["exp"])
         # Were there no types, it would make a refresh token of it.
         has_types = bool(simplejwt_setting("TOKEN_TYPE_CLAIM"))
+        # Either way said here, and not left to no_copy_claims, in whose place a project may put its own.
         if has_types and clock() >= self._alive_until and ROTATION_CLAIM in self.payload:
             access.payload[ROTATION_CLAIM] = self.payload[ROTATION_CLAIM]
+        else:
+            access.payload.pop(ROTATION_CLAIM, None)
         return access
 
     def successor(self, record: SessionRecord, fresh: Mapping[str, Any] | None = None) -> Self:

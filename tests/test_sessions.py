@@ -279,3 +279,26 @@ def test_an_access_token_says_when_nobody_asked_redis_about_its_session(alice: A
     assert "rotation" not in successor.access_token.payload
     # On another machine its clock says nothing.
     assert copy.copy(successor).access_token["rotation"] == 1
+
+
+def test_it_says_so_whatever_claims_a_project_does_not_copy(alice: Any) -> None:
+    class Plain(RefreshToken):
+        no_copy_claims = ("exp", "jti", "token_type", "iat")
+
+    class Strict(RefreshToken):
+        no_copy_claims = (*RefreshToken.no_copy_claims, "rotation")
+
+    for cls in (Plain, Strict):
+        refresh = cls.for_user(alice)
+        assert "rotation" not in refresh.access_token.payload
+        assert cls(str(refresh)).access_token["rotation"] == 0
+
+
+@pytest.mark.parametrize("strategy", ["whitelist", "blacklist"])
+def test_a_token_that_is_revoked_before_it_ever_left_opens_no_session(alice: Any, settings: Any, strategy: str) -> None:
+    settings.JWT_REDIS = {**settings.JWT_REDIS, "STRATEGY": strategy}
+    token = RefreshToken.for_user(alice)
+    token.blacklist()
+    assert sessions.explain(str(token)).allowed is False
+    assert sessions.explain(str(token.access_token)).allowed is False
+    assert sessions.list_sessions(alice) == []

@@ -11,12 +11,13 @@ from urllib.parse import unquote
 from django.contrib.admin import AdminSite
 from django.contrib.admin.utils import quote
 from django.contrib.auth import get_user_model
-from django.core.exceptions import FieldDoesNotExist, FieldError, ValidationError
+from django.core.exceptions import FieldDoesNotExist, FieldError
 from django.db.models import Field
 from django.http import HttpRequest
 from django.urls import NoReverseMatch, reverse
 
 from jwt_redis.conf import simplejwt_setting
+from jwt_redis.decoding import UNFIT
 from jwt_redis.keys import UserTag, user_id, user_tag
 
 __all__ = ["LIMIT", "actor_name", "change_url", "claim_of", "find", "name_of", "shown", "tag_of", "users_of"]
@@ -25,8 +26,6 @@ __all__ = ["LIMIT", "actor_name", "change_url", "claim_of", "find", "name_of", "
 LIMIT = 20
 
 _DIGEST = re.compile(r"~[0-9a-f]{64}")
-# What a database or a field says of a value that it cannot hold.
-_UNFIT = (ValueError, TypeError, OverflowError, ValidationError)
 
 
 def tag_of(text: str) -> UserTag | None:
@@ -78,7 +77,7 @@ def _where(**lookups: Any) -> list[Any]:
     manager: Any = get_user_model()._default_manager
     try:
         return list(manager.filter(**lookups)[:LIMIT])
-    except (*_UNFIT, FieldError):
+    except (*UNFIT, FieldError):
         return []
 
 
@@ -92,7 +91,7 @@ def find(text: str) -> list[Any]:
     for name in dict.fromkeys((_id_field(), "pk", *names)):
         try:
             value = _fit(name, text)
-        except _UNFIT:
+        except UNFIT:
             continue  # no value of this field looks like that
         lookup = f"{name}__iexact" if name in names[1:] else name
         found |= {user.pk: user for user in _where(**{lookup: value})}
@@ -115,14 +114,14 @@ def users_of(tags: Iterable[str]) -> dict[str, Any]:
     for tag in {tag for tag in tags if tag and not tag.startswith("~")}:
         try:
             values.append(_fit(_id_field(), claim_of(UserTag(tag))))
-        except _UNFIT:
+        except UNFIT:
             continue
     if not values:
         return {}
     manager: Any = get_user_model()._default_manager
     try:
         found = list(manager.filter(**{f"{_id_field()}__in": values}))
-    except (*_UNFIT, FieldError):
+    except (*UNFIT, FieldError):
         return {}
     return {user_tag(user_id(user)): user for user in found}
 

@@ -16,12 +16,13 @@ from datetime import UTC, datetime
 from typing import IO, Any, TextIO
 
 from django.contrib.auth import get_user_model
-from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, CommandError
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db import Error as DatabaseError
 
 from jwt_redis import journal
+from jwt_redis.conf import simplejwt_setting
+from jwt_redis.decoding import UNFIT
 from jwt_redis.exceptions import NotReplicated, RevocationUnavailable
 from jwt_redis.keys import user_id
 
@@ -67,7 +68,7 @@ class TerminalCommand(BaseCommand):
 
 
 def find_user(text: str) -> str:
-    """The user-id claim's value of the user with this primary key or username.
+    """The user-id claim's value of the user with this primary key, username or user id (``USER_ID_FIELD``).
 
     ``id:VALUE`` is taken as the claim's value itself: the user need not exist any more.
 
@@ -80,16 +81,16 @@ def find_user(text: str) -> str:
             raise CommandError("id: the user's id is missing behind the colon.") from None
     manager: Any = get_user_model()._default_manager
     found: dict[Any, Any] = {}
-    for field in ("pk", get_user_model().USERNAME_FIELD):
+    for field in ("pk", get_user_model().USERNAME_FIELD, simplejwt_setting("USER_ID_FIELD")):
         try:
             found |= {user.pk: user for user in manager.filter(**{field: text})}
-        except (ValueError, TypeError, OverflowError, ValidationError):
+        except UNFIT:
             continue  # no value of this field looks like that
     if not found:
         raise CommandError(f"There is no user with the primary key or username {text!r}. Of a deleted user: id:{text}")
     if len(found) > 1:
         keys = ", ".join(f"id:{user_id(user)}" for user in found.values())
-        raise CommandError(f"{text!r} is one user's primary key and another's username. Say which: {keys}")
+        raise CommandError(f"{text!r} is one user's primary key and another's name or id. Say which: {keys}")
     return user_id(next(iter(found.values())))
 
 

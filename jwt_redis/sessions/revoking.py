@@ -33,10 +33,12 @@ __all__ = [
 
 
 def _revoke(token: str | Token, reason: str) -> tuple[Operation[Any], UseCase]:
-    verified = decode(token)
+    verified: Any = decode(token)
     claims = claims_of(verified)
     case = UseCase("revoke_token", claims.user, claims.sid)
     if claims.sid is not None and claims.owns_session:
+        # Of a new token whose session is not in Redis yet: it does not get there any more.
+        verified.registered = True
         return ending(claims.user, (claims.sid,), reason, True), case
 
     return _blacklist(claims.user, claims.jti, claims.exp, reason), case

@@ -70,8 +70,11 @@ def server_location(alias: str | None = None) -> tuple[str, dict[str, Any]]:
     return str(url), dict(params.get("OPTIONS", {}))
 
 
-def _limits(options: Mapping[str, Any]) -> dict[str, Any]:
+def _connection_kwargs(options: Mapping[str, Any]) -> dict[str, Any]:
+    # django-redis 6 knows of no USERNAME.
+    who = {name.lower(): options[name] for name in ("USERNAME", "PASSWORD") if options.get(name)}
     return {
+        **who,
         **options.get("CONNECTION_POOL_KWARGS", {}),
         "socket_timeout": options.get("SOCKET_TIMEOUT", REPLY_TIMEOUT),
         "socket_connect_timeout": options.get("SOCKET_CONNECT_TIMEOUT", CONNECT_TIMEOUT),
@@ -90,8 +93,9 @@ def connect(*, gated: bool = True) -> redis.Redis:
         return made
     url, options = server_location()
     # Retries are ours and few: see client._may_resend.
-    options["CONNECTION_POOL_KWARGS"] = {**_limits(options), "retry": Retry(NoBackoff(), 0)}
-    connections = get_connection_factory(options)
+    options["CONNECTION_POOL_KWARGS"] = {**_connection_kwargs(options), "retry": Retry(NoBackoff(), 0)}
+    # By name: in django-redis 6 a path comes first.
+    connections = get_connection_factory(options=options)
     pool = connections.get_connection_pool(connections.make_connection_params(url))
     if gated:
         pool.connection_kwargs["redis_connect_func"] = gate.gate
@@ -256,15 +260,12 @@ def aconnect() -> redis.asyncio.Redis:
             made.connection_pool.connection_kwargs["redis_connect_func"] = gate.agate
         return cast("redis.asyncio.Redis", made)
     url, options = server_location()
-    connections = get_connection_factory(dict(options))
+    connections = get_connection_factory(options=dict(options))
     kwargs: dict[str, Any] = {
-        **_limits(options),
+        **_connection_kwargs(options),
         "retry": AsyncRetry(NoBackoff(), 0),
         "redis_connect_func": gate.agate,
     }
-    for name in ("username", "password"):
-        if options.get(name.upper()):
-            kwargs[name] = options[name.upper()]
     if isinstance(connections, SentinelConnectionFactory):
         parsed = urlparse(url)
         kwargs["db"] = int(parsed.path.strip("/") or 0)

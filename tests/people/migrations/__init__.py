@@ -1,0 +1,3 @@
+"""The users."""
+
+from __future__ import annotations

@@ -1,0 +1,3 @@
+"""Services that issue no tokens: settings modules."""
+
+from __future__ import annotations
