@@ -14,15 +14,16 @@ from django.utils.translation import gettext as _
 from rest_framework import exceptions
 from rest_framework_simplejwt import authentication as stock
 from rest_framework_simplejwt.exceptions import AuthenticationFailed, InvalidToken
-from rest_framework_simplejwt.tokens import Token
+from rest_framework_simplejwt.tokens import SlidingToken, Token
 from rest_framework_simplejwt.utils import get_md5_hash_password
 
-from jwt_redis import fingerprints, sessions
+from jwt_redis import fingerprints, sessions, stock_blacklist
 from jwt_redis.conf import FailurePolicy, config, simplejwt_setting
 from jwt_redis.cookies import access_cookie, aenforce_csrf, enforce_csrf, vary_view
 from jwt_redis.decoding import UNFIT
+from jwt_redis.decoding import claims_of
 from jwt_redis.sessions.ending import aend_session_of_former_password, end_session_of_former_password
-from jwt_redis.verdicts import SESSION_ENDED, Verdict
+from jwt_redis.verdicts import SESSION_ENDED, TOKEN_BLACKLISTED, Verdict
 
 __all__ = [
     "JWTAuthentication",
@@ -158,6 +159,9 @@ class RevocationCheckMixin(stock.JWTAuthentication):
         if (found := self._found_before(raw_token)) is not None:
             return found
         token = super().get_validated_token(raw_token)
+        # As Simple JWT does: of the tokens that a request may carry, a sliding one alone can be listed there.
+        if token.token_type == SlidingToken.token_type and stock_blacklist.has(token):
+            raise refused(token, TOKEN_BLACKLISTED)
         verdict = sessions.check(token, on_redis_failure=self.on_redis_failure, needs_record=self.needs_record)
         return accepted(token, verdict)
 
@@ -168,6 +172,9 @@ class RevocationCheckMixin(stock.JWTAuthentication):
         if (found := self._found_before(raw_token)) is not None:
             return found
         token = super().get_validated_token(raw_token)
+        # As Simple JWT does: of the tokens that a request may carry, a sliding one alone can be listed there.
+        if token.token_type == SlidingToken.token_type and await stock_blacklist.ahas(token):
+            raise refused(token, TOKEN_BLACKLISTED)
         verdict = await sessions.acheck(token, on_redis_failure=self.on_redis_failure, needs_record=self.needs_record)
         return accepted(token, verdict)
 
@@ -218,7 +225,12 @@ def takes_cookies(view: Any) -> bool:
 def _fits(user: Any, token: Token) -> bool:
     verdict: Verdict | None = getattr(token, "verdict", None)
     record = verdict.session if verdict is not None else None
-    return record is None or fingerprints.matches(user, token.payload["sid"], record.fingerprint)
+    return record is None or fingerprints.matches(user, _sid(token), record.fingerprint)
+
+
+def _sid(token: Token) -> str:
+    """Of a token whose session has a record."""
+    return claims_of(token).sid or ""
 
 
 def _lacks_record(found: Token | Exception) -> bool:
@@ -299,7 +311,7 @@ class JWTAuthentication(RevocationCheckMixin):
                 self._end_if_password_changed(validated_token)
             raise
         if not self.check_password_witness(user, validated_token):
-            end_session_of_former_password(user, validated_token.payload["sid"])
+            end_session_of_former_password(user, _sid(validated_token))
             raise refused(validated_token, SESSION_ENDED)
         return user
 
@@ -329,7 +341,7 @@ class JWTAuthentication(RevocationCheckMixin):
                     await aend_session_of_former_password(user, validated_token.payload["sid"])
                 raise AuthenticationFailed(_("The user's password has been changed."), code="password_changed")
         if not await self.acheck_password_witness(user, validated_token):
-            await aend_session_of_former_password(user, validated_token.payload["sid"])
+            await aend_session_of_former_password(user, _sid(validated_token))
             raise refused(validated_token, SESSION_ENDED)
         return user
 

@@ -14,7 +14,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import Error as DatabaseError
 from django.utils.module_loading import import_string
 
-from jwt_redis import journal
+from jwt_redis import journal, stock_blacklist
 from jwt_redis.conf import Cookie, config, problems, simplejwt_setting
 from jwt_redis.cookie_paths import out_of_reach, refresh_path
 from jwt_redis.exceptions import RevocationUnavailable
@@ -59,11 +59,11 @@ def check_settings(app_configs: Any = None, **kwargs: Any) -> list[CheckMessage]
             )
         )
     found += _check_wiring()
-    if "rest_framework_simplejwt.token_blacklist" in settings.INSTALLED_APPS:
+    if stock_blacklist.APP in settings.INSTALLED_APPS:
         found.append(
             Warning(
-                "rest_framework_simplejwt.token_blacklist is still installed: its tables are no longer read.",
-                hint="Remove it from INSTALLED_APPS.",
+                "rest_framework_simplejwt.token_blacklist is still installed: each refresh asks its table too.",
+                hint="`manage.py jwt_import_blacklist`, then remove it from INSTALLED_APPS.",
                 id="jwt_redis.W001",
             )
         )
@@ -78,6 +78,15 @@ def check_settings(app_configs: Any = None, **kwargs: Any) -> list[CheckMessage]
                 " snapshot or a replica that lagged, tokens that were revoked work again.",
                 hint="JOURNAL True, and `manage.py migrate jwt_redis`.",
                 id="jwt_redis.W003",
+            )
+        )
+    if config().legacy_tokens is not None and not config().journal:
+        found.append(
+            Error(
+                "JOURNAL is False, and LEGACY_TOKENS is 'adopt': without a journal nobody knows what Redis may have"
+                " lost of revocations, so tokens from before this Redis are refused.",
+                hint="JOURNAL True, and `manage.py migrate jwt_redis`.",
+                id="jwt_redis.E009",
             )
         )
     cookie = config().cookie
@@ -308,11 +317,14 @@ def _check_eviction(info: dict[str, Any]) -> CheckMessage | None:
     policy = str(info.get("maxmemory_policy", "noeviction"))
     if policy == "noeviction":
         return None
-    if config().strategy == "blacklist":
+    if config().accepts_by_absence:
+        which = (
+            "under the blacklist strategy" if config().strategy == "blacklist" else "while legacy tokens are adopted"
+        )
         return Error(
-            f"Redis evicts ({policy}): under the blacklist strategy a revoked token that is evicted would work again,"
-            " so every request is answered with 503.",
-            hint="maxmemory-policy noeviction, or STRATEGY 'whitelist'.",
+            f"Redis evicts ({policy}): {which} a revoked token that is evicted would work again, so every request is"
+            " answered with 503.",
+            hint="maxmemory-policy noeviction, or STRATEGY 'whitelist' with LEGACY_TOKENS 'refuse'.",
             id="jwt_redis.E104",
         )
     return Error(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, Literal, NamedTuple
 
 from django.conf import settings
@@ -17,6 +17,7 @@ __all__ = [
     "DEFAULT_MAX_AGE",
     "Config",
     "Cookie",
+    "LegacyTokens",
     "NearCache",
     "Pages",
     "SignInNotice",
@@ -376,6 +377,24 @@ def _events(value: object) -> frozenset[str]:
     return frozenset(value)
 
 
+class LegacyTokens(NamedTuple):
+    """Tokens without a session are accepted, as those are that Simple JWT issued before it had one."""
+
+    # Seconds of the epoch: only what was issued before that moment. None: whenever that was.
+    issued_before: float | None = None
+
+
+def _legacy_tokens(value: object) -> LegacyTokens | None:
+    if value in ("refuse", "adopt"):
+        return LegacyTokens() if value == "adopt" else None
+    if isinstance(value, Mapping) and set(value) == {"adopt"}:
+        moment = value["adopt"]
+        if not isinstance(moment, datetime) or moment.tzinfo is None:
+            raise ValueError("adopt: an aware datetime is needed, one with a time zone")
+        return LegacyTokens(moment.timestamp())
+    raise ValueError("it is one of 'refuse', 'adopt', or {'adopt': a datetime}, before which they were issued")
+
+
 def _setting(default: object, parse: Callable[[object], Any], help: str) -> Any:
     return field(default=default, metadata={"parse": parse, "help": help})
 
@@ -411,8 +430,12 @@ class Config:
     max_sessions: int | None = _setting(
         100, _count, "How many sessions a user may have; one more ends the oldest. None: no limit."
     )
-    legacy_tokens: Literal["refuse"] = _setting(
-        "refuse", _choice("refuse"), "What becomes of tokens that have no session: they are refused."
+    legacy_tokens: LegacyTokens | None = _setting(
+        "refuse",
+        _legacy_tokens,
+        "What becomes of tokens without a session. 'refuse'; 'adopt': those that Simple JWT issued before live until"
+        " they expire, and a refresh token gets a session when it is used. {'adopt': an aware datetime}: only those"
+        " that were issued before that moment.",
     )
     on_redis_failure: FailurePolicy = _setting(
         "deny",
@@ -465,6 +488,11 @@ class Config:
         _sign_in_notice,
         "Users are told by e-mail of a sign-in from a new device. None: they are not.",
     )
+
+    @property
+    def accepts_by_absence(self) -> bool:
+        """Is there a token that is good because Redis has nothing against it? Then nothing may be lost there."""
+        return self.strategy == "blacklist" or self.legacy_tokens is not None
 
 
 _FIELDS = {f.name.upper(): f for f in fields(Config)}

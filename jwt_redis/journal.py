@@ -122,6 +122,11 @@ class Entry:
         """One token, which expires at ``exp``."""
         return cls(Kind.TOKEN, user, jti, reason, until=exp, key=_key(Kind.TOKEN, user, jti, str(exp)))
 
+    @classmethod
+    def of_adoption(cls, user: str, sid: str) -> Entry:
+        """A token from before there were sessions has got one."""
+        return cls(Kind.ADOPTED, user, sid, "adopted", key=_key(Kind.ADOPTED, user, sid))
+
 
 def _key(*parts: str) -> str:
     return hashlib.sha256("\0".join(parts).encode(errors="surrogatepass")).hexdigest()

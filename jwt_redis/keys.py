@@ -14,6 +14,7 @@ __all__ = [
     "BLACKLIST",
     "DEVICE",
     "LABEL",
+    "NOBODY",
     "NOT_BEFORE",
     "SEEN",
     "SESSION",
@@ -27,6 +28,7 @@ __all__ = [
     "log_key",
     "marker_key",
     "refreshes_key",
+    "token_key",
     "user_id",
     "user_key",
     "user_key_of",
@@ -51,6 +53,8 @@ _LOG = "{log}"
 # A longer id is replaced by its digest: a key is held in memory for each user.
 _MAX_TAG = 96
 _DIGEST_MARK = "~"
+# What quote() leaves in no user's tag.
+_NOBODYS = "!"
 # What quote() below would leave as it is: most ids, and this is looked at for each request.
 _PLAIN_TAG = re.compile(rf"[A-Za-z0-9_.@+:,=-]{{1,{_MAX_TAG}}}")
 _TAG = re.compile(r"\{[^{}]+\}")
@@ -81,6 +85,10 @@ class UserTag(str):
     """A user as the journal and the log have it: made safe for a hash tag already."""
 
     __slots__ = ()
+
+
+# In the place of a user: whose the token was that is refused, nobody knows. The tag of no user.
+NOBODY = UserTag(_NOBODYS)
 
 
 def user_tag(user: str) -> UserTag:
@@ -118,6 +126,11 @@ def lock_key() -> str:
     return f"{config().key_prefix}{_LOG}:lock"
 
 
+def token_key(jti: str) -> str:
+    """A token that is refused, and of which nobody knows whose it is. No user's tag begins like this."""
+    return f"{config().key_prefix}{{{_NOBODYS}{_tag(jti)}}}"
+
+
 def refreshes_key() -> str:
     """How often tokens were refreshed, by the hour: for the admin. ``rotate.lua`` makes the same name."""
     return f"{config().key_prefix}{_LOG}:refreshes"
@@ -129,10 +142,12 @@ def user_pattern() -> str:
 
 
 def user_key_of(key: str) -> str | None:
-    """The user hash that a key belongs to, itself or its devices; None for the log, the marker and foreign keys."""
+    """The user hash that a key belongs to, itself or its devices; None for the log, the marker, nobody's tokens and
+    foreign keys."""
     key = key.removesuffix(":devices")
     prefix = config().key_prefix
-    if not key.startswith(prefix) or key == log_key() or not _TAG.fullmatch(key[len(prefix) :]):
+    tag = key[len(prefix) :]
+    if not key.startswith(prefix) or key == log_key() or not _TAG.fullmatch(tag) or tag[1] == _NOBODYS:
         return None
     return key
 

@@ -21,6 +21,8 @@ class Revocation(models.Model):
         OTHERS = "others", _("all sessions but one")
         USER = "user", _("all of a user's sessions")
         ALL = "all", _("everything")
+        # No revocation of a session, but of the token that it began with: that does not begin another one.
+        ADOPTED = "adopted", _("one token, for a session")
         # No revocation, but the moment from which on the journal knows of all of them.
         STORE = "store", _("a new store")
 

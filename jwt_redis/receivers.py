@@ -16,9 +16,11 @@ from django.contrib.auth.models import Group
 from django.db import transaction
 from django.db.models import Model
 from django.db.models.signals import class_prepared, m2m_changed, post_delete, post_save, pre_delete, pre_save
+from rest_framework_simplejwt.exceptions import TokenError
 
-from jwt_redis import journal, journalling, recovery, sessions
+from jwt_redis import journal, journalling, recovery, sessions, stock_blacklist
 from jwt_redis.conf import config, simplejwt_setting
+from jwt_redis.decoding import decode_to_end
 from jwt_redis.exceptions import RevocationUnavailable
 from jwt_redis.journal import Entry
 from jwt_redis.keys import user_id
@@ -44,6 +46,8 @@ def connect() -> None:
         (m2m_changed, on_rights_changed),
     ):
         signal.connect(receiver, dispatch_uid=_uid(receiver))
+    if stock_blacklist.is_installed():
+        post_save.connect(on_blacklisted, stock_blacklist.model(), dispatch_uid=_uid(on_blacklisted))
     # With one: to whom every deletion matters, Django reads the rows of every model before it deletes them.
     for model in apps.get_models():
         _connect_deletion(model)
@@ -164,8 +168,24 @@ def before_user_saved(
     if raw or not _is_user(sender) or instance._state.adding:
         return
     _end_former_id(instance, using, update_fields)
-    if reason := _why_all_end(instance, update_fields):
+    reason = _why_all_end(instance, update_fields)
+    if reason is None and config().legacy_tokens is not None and _is_other_password(instance, using, update_fields):
+        # No session says under which password a token was issued that has none.
+        reason = PASSWORD_CHANGED
+    if reason is not None:
         setattr(instance, _INTENT, _intend(user_id(instance), reason))
+
+
+def _is_other_password(instance: Any, using: str, update_fields: Iterable[str] | None) -> bool:
+    """Was another password assigned, by ``set_unusable_password()`` for instance? One query."""
+    if PASSWORD_CHANGED not in config().revoke_on or not _writes_password(update_fields):
+        return False
+    stored = type(instance)._base_manager.using(using).filter(pk=instance.pk).values_list("password", flat=True).first()
+    if stored is None or stored == instance.password:
+        return False
+    # check_password() has hashed the same one anew.
+    is_upgrade = instance.__dict__.get("_password", "") is None and set(update_fields or ()) == {"password"}
+    return not (is_upgrade and is_password_usable(instance.password) and _must_upgrade(stored))
 
 
 def _end_former_id(instance: Any, using: str, update_fields: Iterable[str] | None) -> None:
@@ -191,7 +211,7 @@ def on_user_saved(
     intent = instance.__dict__.pop(_INTENT, None)
     if created or raw or not _is_user(sender):
         return
-    reason = _why_all_end(instance, update_fields)
+    reason = _why_all_end(instance, update_fields) or (intent.reason if intent is not None else None)
     if reason == DEACTIVATED:
         _end_all(using, user_id(instance), reason, intent)
     elif reason == PASSWORD_CHANGED:
@@ -233,6 +253,21 @@ def on_user_deleted(sender: type[Model], instance: Any, using: str, **kwargs: An
     """Deletion ends the sessions."""
     if _is_user(sender) and "deleted" in config().revoke_on:
         _end_all(using, user_id(instance), "deleted", instance.__dict__.pop(_INTENT, None))
+
+
+def on_blacklisted(sender: type[Model], instance: Any, created: bool, raw: bool, using: str, **kwargs: Any) -> None:
+    """Simple JWT's own API has blacklisted a token: what we would revoke for it is revoked."""
+    if raw or not created:
+        return
+    try:
+        token = decode_to_end(instance.token.token)
+    except TokenError:
+        return  # of another key: nobody takes it
+    try:
+        sessions.revoke_token(token, reason="blacklisted")
+    except RevocationUnavailable:
+        # Its row refuses the token meanwhile; our journal brings the rest.
+        logger.warning("Redis is down; a revocation stays pending.", extra={"event": "revocation_pending"})
 
 
 def on_rights_changed(

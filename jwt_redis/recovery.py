@@ -25,7 +25,7 @@ from django.db import connections
 from jwt_redis import journal, observers
 from jwt_redis.conf import config
 from jwt_redis.exceptions import NotReplicated, RevocationUnavailable, StoreNotReady
-from jwt_redis.keys import SEEN, TRUSTED, UserTag, user_tag
+from jwt_redis.keys import NOBODY, SEEN, TRUSTED, UserTag, user_tag
 from jwt_redis.models import Revocation
 from jwt_redis.observers import Observer
 from jwt_redis.records import Marker
@@ -59,7 +59,7 @@ LOCK_MS: Final = 5000
 PATIENCE: Final = 0.5
 # Seconds between two looks at what others have left pending, where a process revokes anyway.
 SWEEP_EVERY: Final = 5.0
-# Seconds between two looks at the server's eviction policy, under the blacklist strategy.
+# Seconds between two looks at the server's eviction policy, where absence accepts.
 LOOK_EVERY: Final = 10.0
 # Seconds between two attempts to apply what this process has left pending.
 RETRY_EVERY: Final = 0.25
@@ -154,8 +154,8 @@ def is_due() -> bool:
 
 
 def _must_look() -> bool:
-    """Has Redis been told to evict meanwhile? The gate asks only once, and the blacklist strategy cannot have it."""
-    return config().strategy == "blacklist" and time.monotonic() >= _next_look
+    """Has Redis been told to evict meanwhile? The gate asks only once, and where absence accepts it cannot be had."""
+    return config().accepts_by_absence and time.monotonic() >= _next_look
 
 
 def reset(**kwargs: Any) -> None:
@@ -189,10 +189,14 @@ def _command(row: Revocation, now_ms: int) -> Command[Any]:
     user = UserTag(row.user)
     # Only differences are taken of the database's clock.
     moment_ms = row.moment_ms if row.moment_ms is not None else now_ms - int(journal.seconds_since(row) * 1000)
+    if row.kind == Kind.ADOPTED:
+        return commands.note_adopted(user, row.target)
+    if row.kind == Kind.TOKEN and user == NOBODY:
+        return commands.refuse_nobodys_token(row.target, journal.exp_of(row), reason=row.reason)
     if row.kind == Kind.TOKEN:
         return commands.blacklist_token(user, row.target, journal.exp_of(row), reason=row.reason)
     if row.kind == Kind.SESSION:
-        lasting = config().strategy == "blacklist"
+        lasting = config().accepts_by_absence
         return commands.end_sessions(user, (row.target,), reason=row.reason, unknown_too=lasting)
     if row.kind == Kind.OTHERS:
         return commands.end_other_sessions(user, row.target, reason=row.reason, before_ms=moment_ms)
@@ -438,7 +442,7 @@ def _lacks_rows(link: client.Link, marker: Marker) -> bool:
 
 def _born_ms(marker: Marker | None) -> int | None:
     # What another store had before this one was born went with its sessions.
-    return marker.born_ms if marker is not None and config().strategy == "whitelist" else None
+    return marker.born_ms if marker is not None and not config().accepts_by_absence else None
 
 
 def _is_behind_journal(link: client.Link, marker: Marker) -> bool:
@@ -467,8 +471,8 @@ def _mend(link: client.Link, token: str, servers: frozenset[str], found: Marker 
         if history is None:
             raise StoreNotReady  # somebody else is at it
         store_id = history.store_id
-        # Under the whitelist the sessions are lost with the store.
-        if config().journal and (state != "lost" or config().strategy == "blacklist"):
+        # Where absence accepts nothing, what was revoked is lost with the store.
+        if config().journal and (state != "lost" or config().accepts_by_absence):
             count = _replay(link, token, history, found)
     marker = link(commands.trust_store(token, store_id, [_field(identity) for identity in sorted(servers)]))
     if marker is None:

@@ -13,13 +13,15 @@ from rest_framework.exceptions import AuthenticationFailed
 from rest_framework_simplejwt import serializers as stock
 from rest_framework_simplejwt.utils import get_md5_hash_password
 
-from jwt_redis import sessions
+from jwt_redis import sessions, stock_blacklist
 from jwt_redis.conf import simplejwt_setting
 from jwt_redis.decoding import UNFIT, claims_of
 from jwt_redis.devices import device_of, signing_in_from
+from jwt_redis.exceptions import RevokedToken
 from jwt_redis.journal import acting_as
 from jwt_redis.last_login import left_to_simplejwt
 from jwt_redis.tokens import RefreshToken, SlidingToken, UntypedToken
+from jwt_redis.verdicts import TOKEN_BLACKLISTED
 
 __all__ = [
     "SessionBlacklistMixin",
@@ -51,6 +53,15 @@ class SessionObtainMixin:
         with left_to_simplejwt():
             user_logged_in.send(sender=type(user), request=request, user=user)
         return data
+
+
+def refuse_listed(token: Any) -> None:
+    """Where Simple JWT's own blacklist is still installed, it is asked too.
+
+    :raises RevokedToken: when the token is listed there.
+    """
+    if stock_blacklist.has(token):
+        raise RevokedToken(TOKEN_BLACKLISTED)
 
 
 class _UserOfToken:
@@ -94,6 +105,7 @@ class SessionRefreshMixin(_UserOfToken):
         :raises RevokedToken: when the token was used before, or its session is over.
         """
         presented = self.token_class(attrs["refresh"])
+        refuse_listed(presented)
         user = self.get_user(presented)
         rotating = bool(simplejwt_setting("ROTATE_REFRESH_TOKENS"))
         device = device_of(self.context.get("request"))  # type: ignore[attr-defined]
@@ -128,10 +140,15 @@ class SessionRefreshSlidingMixin(_UserOfToken):
         :raises RevokedToken: when it or its session was revoked.
         """
         token = self.token_class(attrs["token"])
+        refuse_listed(token)
         token.check_exp(simplejwt_setting("SLIDING_TOKEN_REFRESH_EXP_CLAIM"))
         user = self.get_user(token)
         device = device_of(self.context.get("request"))  # type: ignore[attr-defined]
+        is_legacy = claims_of(token).legacy_until is not None
         record = sessions.rotate(token, user, device, rotating=False)
+        if is_legacy:
+            # Its id is what is looked for in the place of the session's that it did not have.
+            token.set_jti()
         token.set_exp()
         token.set_iat()
         token.payload["exp"] = min(token.payload["exp"], record.expires_at)
@@ -144,7 +161,12 @@ class SessionVerifyMixin:
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         """Nothing, for a token that is good."""
-        verdict = sessions.check(UntypedToken(attrs["token"]))
+        token = UntypedToken(attrs["token"])
+        if stock_blacklist.has(token):
+            raise serializers.ValidationError(
+                {"non_field_errors": [_("Token is blacklisted")], "reason": [TOKEN_BLACKLISTED]}
+            )
+        verdict = sessions.check(token)
         if verdict.reason is not None:
             raise serializers.ValidationError(
                 {"non_field_errors": [_("Token is blacklisted")], "reason": [verdict.reason]}

@@ -21,14 +21,14 @@ from rest_framework_simplejwt.exceptions import (
 from rest_framework_simplejwt.utils import aware_utcnow, datetime_from_epoch, datetime_to_epoch
 
 from jwt_redis import sessions, token_memo
-from jwt_redis.conf import simplejwt_setting
+from jwt_redis.conf import config, simplejwt_setting
 from jwt_redis.decoding import CRASHES, claims_of, one_error, unreadable
 from jwt_redis.exceptions import RevokedToken
 from jwt_redis.fingerprints import fingerprint
 from jwt_redis.near_cache import clock
 from jwt_redis.records import SessionRecord
 from jwt_redis.token_memo import Remembered
-from jwt_redis.verdicts import AUTH_TIME_CLAIM, ROTATION_CLAIM, SID_CLAIM, Verdict
+from jwt_redis.verdicts import AUTH_TIME_CLAIM, ROTATION_CLAIM, SID_CLAIM, Verdict, adopted_sid
 
 __all__ = ["AccessToken", "RefreshToken", "SlidingToken", "UntypedToken"]
 
@@ -215,6 +215,9 @@ class RefreshToken(_SessionToken, stock.RefreshToken):
         sessions.register(self)
         access = super().access_token
         access.payload["exp"] = min(access.payload["exp"], self.payload["exp"])
+        if SID_CLAIM not in access.payload and config().legacy_tokens is not None:
+            # Nobody has asked whether the token still gets its session: until it has one, this is refused.
+            access.payload[SID_CLAIM] = adopted_sid(str(self.payload[simplejwt_setting("JTI_CLAIM")]))
         # Were there no types, it would make a refresh token of it.
         has_types = bool(simplejwt_setting("TOKEN_TYPE_CLAIM"))
         # Either way said here, and not left to no_copy_claims, in whose place a project may put its own.

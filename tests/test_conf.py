@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -73,7 +73,10 @@ def test_right_values(key: str, value: Any) -> None:
         ("MAX_SESSIONS", 0),
         ("MAX_SESSIONS", "5"),
         ("MAX_SESSIONS", True),
-        ("LEGACY_TOKENS", "adopt"),
+        ("LEGACY_TOKENS", "accept"),
+        ("LEGACY_TOKENS", {"adopt": "2026-01-01"}),
+        ("LEGACY_TOKENS", {"adopt": datetime(2026, 1, 1)}),  # noqa: DTZ001
+        ("LEGACY_TOKENS", {"adopt": None, "until": None}),
         ("ON_REDIS_FAILURE", "ignore"),
         ("REVOKE_ON", "password_changed"),
         ("REVOKE_ON", ["password"]),

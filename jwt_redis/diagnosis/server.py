@@ -49,7 +49,7 @@ def check_memory_limit(node: Node) -> Iterator[Finding]:
     if policy != "noeviction":
         consequence = (
             "a revoked token that is evicted would work again, so every request is answered with 503"
-            if config().strategy == "blacklist"
+            if config().accepts_by_absence
             else "under memory pressure users are signed out"
         )
         yield problem(

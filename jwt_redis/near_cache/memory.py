@@ -34,6 +34,8 @@ class _Part:
     everything: bool = False
 
     def add(self, kind: str, user: str, target: str) -> None:
+        if kind == "adopted":
+            return  # a token got a session: nothing that was good is refused for it
         if kind in ("session", "token"):
             self.ids.add(hash(target) & _FOLD)
         elif user:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 from rest_framework_simplejwt.exceptions import TokenError
 from rest_framework_simplejwt.tokens import Token
@@ -15,6 +15,7 @@ from jwt_redis import near_cache, observers, signals
 from jwt_redis.conf import FailurePolicy, config, leeway_seconds
 from jwt_redis.decoding import claims_of, decode
 from jwt_redis.exceptions import RevocationUnavailable, StoreNotReady
+from jwt_redis.keys import NOBODY
 from jwt_redis.near_cache import vouches_for
 from jwt_redis.observers import Observer
 from jwt_redis.operations import Done, Event, Operation, UseCase, apublish, arun, publish, run, unavailable
@@ -23,6 +24,7 @@ from jwt_redis.recovery import atrusted, is_blocked, note_failure, trusted
 from jwt_redis.sessions.parts import marker_command, with_marker
 from jwt_redis.store import commands, markers
 from jwt_redis.store.client import aexecute, execute
+from jwt_redis.store.commands import Command
 from jwt_redis.verdicts import Claims, Verdict, decide
 
 __all__ = ["RULES", "Explanation", "acheck", "aexplain", "check", "explain"]
@@ -53,15 +55,21 @@ RULES: Final = {
 
 
 def _judge(claims: Claims, state: UserState, marker: Marker) -> Verdict:
-    verdict = decide(claims, state, marker, config().strategy, time.time(), leeway_seconds())
-    if verdict.allowed and is_blocked(claims.user):
+    settings = config()
+    verdict = decide(claims, state, marker, settings.strategy, time.time(), leeway_seconds(), settings.journal)
+    if verdict.allowed and (is_blocked(claims.user) or (claims.legacy_until is not None and is_blocked(NOBODY))):
         raise StoreNotReady
     return verdict
 
 
+def _marker_at_hand(claims: Claims) -> Marker | None:
+    """The copy of the marker, which is up to a second old. Where absence accepts, it must be of the same moment."""
+    return markers.known() if config().strategy == "whitelist" and claims.legacy_until is None else None
+
+
 def _ask(claims: Claims) -> Verdict | None:
     """What running :func:`_read` comes to while the marker is at hand, said straight: most checks go this way."""
-    marker = markers.known() if config().strategy == "whitelist" else None
+    marker = _marker_at_hand(claims)
     if marker is None:
         return None
     try:
@@ -74,7 +82,7 @@ def _ask(claims: Claims) -> Verdict | None:
 
 async def _aask(claims: Claims) -> Verdict | None:
     """:func:`_ask` over ``redis.asyncio``."""
-    marker = markers.known() if config().strategy == "whitelist" else None
+    marker = _marker_at_hand(claims)
     if marker is None:
         return None
     try:
@@ -89,15 +97,20 @@ def _read(claims: Claims) -> Operation[tuple[UserState, Verdict]]:
     def judge(state: UserState, marker: Marker) -> Done[tuple[UserState, Verdict]]:
         return Done((state, _judge(claims, state, marker)))
 
-    # Where absence accepts, the marker must be of the same moment.
-    marker = markers.known() if config().strategy == "whitelist" else None
+    marker = _marker_at_hand(claims)
     if marker is not None:
         return Operation((commands.read_state(claims),), lambda state: judge(state, marker))
     asked_at = time.monotonic()
-    return Operation(
-        (commands.read_state(claims), marker_command()),
-        lambda state, read: with_marker(lambda found: judge(state, found), asked_at)(read),
-    )
+
+    def finish(state: UserState, read: Marker | None, is_refused: bool = False) -> Done[tuple[UserState, Verdict]]:
+        known = replace(state, blacklisted=True) if is_refused else state
+        done: Done[tuple[UserState, Verdict]] = with_marker(lambda found: judge(known, found), asked_at)(read)
+        return done
+
+    asked: tuple[Command[Any], ...] = (commands.read_state(claims), marker_command())
+    if claims.legacy_until is not None:
+        asked = (*asked, commands.read_nobodys_token(claims.jti))
+    return Operation(asked, finish)
 
 
 def _unchecked(

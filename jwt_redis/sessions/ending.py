@@ -44,8 +44,8 @@ def ended_events(user: str, sids: tuple[str, ...], reason: str) -> tuple[Event, 
 
 def ending(user: str, sids: tuple[str, ...], reason: str, even_if_unknown: bool) -> Operation[int]:
     """End the sessions named: how many were alive."""
-    # The whitelist refuses what it does not know; the blacklist has to be told.
-    unknown_too = even_if_unknown and config().strategy == "blacklist"
+    # The whitelist refuses what it does not know; where absence accepts, it has to be told.
+    unknown_too = even_if_unknown and config().accepts_by_absence
     command = commands.end_sessions(user, sids, reason=valid_reason(reason), unknown_too=unknown_too)
     entries = tuple(Entry.of_session(user, sid, reason) for sid in sids)
     return Operation((command,), lambda ended: Done(len(ended.sids), ended_events(user, ended.sids, reason)), entries)

@@ -13,6 +13,7 @@ from jwt_redis.operations import Done, Operation, UseCase, arun, run
 from jwt_redis.records import EndedSession, Marker, SessionRecord
 from jwt_redis.sessions.parts import marker_command, moment_of, valid_sid, with_marker
 from jwt_redis.store import commands
+from jwt_redis.verdicts import is_adopted
 
 __all__ = ["Session", "ais_known", "alist_sessions", "is_known", "list_sessions", "live_sessions"]
 
@@ -41,7 +42,7 @@ def live_sessions(user: str) -> Operation[dict[str, tuple[SessionRecord, Session
             found = {
                 sid: (record, _session(user, sid, record, texts))
                 for sid, record in records.items()
-                if isinstance(record, SessionRecord) and _is_live(record, marker)
+                if isinstance(record, SessionRecord) and _is_live(sid, record, marker)
             }
             return Done(dict(sorted(found.items(), key=lambda item: -item[1][0].used_ms)))
 
@@ -50,9 +51,9 @@ def live_sessions(user: str) -> Operation[dict[str, tuple[SessionRecord, Session
     return Operation((read_records, read_devices, marker_command()), finish)
 
 
-def _is_live(record: SessionRecord, marker: Marker) -> bool:
-    trusted = record.opened_ms > marker.not_before_ms and record.opened_ms >= marker.born_ms
-    return trusted and record.expires_at > time.time()
+def _is_live(sid: str, record: SessionRecord, marker: Marker) -> bool:
+    began_ms = record.used_ms if is_adopted(sid) else record.opened_ms
+    return record.opened_ms > marker.not_before_ms and began_ms >= marker.born_ms and record.expires_at > time.time()
 
 
 def _session(user: str, sid: str, record: SessionRecord, texts: dict[str, str]) -> Session:

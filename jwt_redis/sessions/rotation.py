@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Callable
 from typing import Any, Final
 
 from rest_framework_simplejwt.tokens import Token
 
 from jwt_redis import near_cache, observers, signals
+from jwt_redis.conf import config
 from jwt_redis.decoding import claims_of
 from jwt_redis.devices import Device
 from jwt_redis.exceptions import RevokedToken
 from jwt_redis.fingerprints import fingerprints
+from jwt_redis.journal import Entry
 from jwt_redis.observers import Observer
 from jwt_redis.operations import Done, Event, Operation, UseCase, arun, run
 from jwt_redis.records import EndedSession, Marker, SessionRecord
@@ -20,7 +23,7 @@ from jwt_redis.sessions.ending import confirmed, ended_events
 from jwt_redis.sessions.parts import new_nonce, with_marker
 from jwt_redis.store import commands, markers
 from jwt_redis.store.commands import Rotation
-from jwt_redis.verdicts import Claims
+from jwt_redis.verdicts import SID_CLAIM, TOKEN_BLACKLISTED, Claims
 
 __all__ = ["arotate", "rotate"]
 
@@ -35,8 +38,9 @@ def _rotate(token: Token, claims: Claims, user: Any, device: Device | None, rota
     if sid is None:
         raise RevokedToken("no_session")
     end_claim = getattr(token, "session_end_claim", "exp")
+    end = int(token.payload[end_claim])
     # Its own, not the setting's: who was promised a year keeps it.
-    lifetime = int(token.payload[end_claim]) - claims.iat
+    lifetime = end - claims.iat
     facts = {"user": claims.user, "sid": sid}
     asked_at = near_cache.clock()
 
@@ -47,7 +51,8 @@ def _rotate(token: Token, claims: Claims, user: Any, device: Device | None, rota
             if hasattr(token, "seen_alive"):
                 token.seen_alive(asked_at)
             event = Event(signals.session_refreshed, {**facts, "outcome": rotation.outcome}, "session_refreshed")
-            return Done(rotation.session, (event,))
+            done = Done(rotation.session, (*started(rotation), event))
+            return done if claims.legacy_until is None else adopted(rotation, done)
         events: tuple[Event, ...] = ()
         if rotation.outcome in _ALARMS:
             signal, name, level = _ALARMS[rotation.outcome]
@@ -60,6 +65,27 @@ def _rotate(token: Token, claims: Claims, user: Any, device: Device | None, rota
         # The script ended the session; that is to be as lasting as any other end.
         return confirmed(claims.user, (sid,), rotation.session.why, refused)
 
+    def started(rotation: Rotation) -> tuple[Event, ...]:
+        if not rotation.is_adopted:
+            return ()
+        begun = Event(signals.session_started, facts, "session_started", logging.INFO)
+        return (begun, *ended_events(claims.user, rotation.made_room, "max_sessions"))
+
+    def adopted(rotation: Rotation, done: Done[SessionRecord]) -> Operation[SessionRecord] | Done[SessionRecord]:
+        """Nobody is told of the session before it is certain that the token gets no other one."""
+        token.payload[SID_CLAIM] = sid
+        noted: Operation[SessionRecord] | Done[SessionRecord] = done
+        if rotation.made_room:
+            noted = confirmed(claims.user, rotation.made_room, "max_sessions", done)
+        if not config().journal or not may_be_unnoted(rotation):
+            return noted
+        entry = Entry.of_adoption(claims.user, sid)
+        return Operation((commands.note_adopted(claims.user, sid),), lambda _: noted, (entry,))
+
+    def may_be_unnoted(rotation: Rotation) -> bool:
+        # Without rotation a token comes again and again. Later in grace, somebody else's note may have failed.
+        return rotation.is_adopted or rotation.outcome == "grace"
+
     def with_trusted(marker: Marker) -> Operation[SessionRecord]:
         command = commands.rotate(
             claims,
@@ -70,13 +96,31 @@ def _rotate(token: Token, claims: Claims, user: Any, device: Device | None, rota
             device=device.dump() if device is not None and device.user_agent else "",
             marker=marker,
             rotating=rotating,
+            legacy_end=0 if claims.legacy_until is None else min(end, claims.legacy_until),
         )
         return Operation((command,), finish)
 
+    if claims.legacy_until is not None:
+        return _unless_refused(claims, with_trusted)
     marker = markers.known()
     if marker is not None:
         return with_trusted(marker)
     return Operation((commands.prove_marker(),), with_marker(with_trusted, time.monotonic()))
+
+
+def _unless_refused(claims: Claims, then: Callable[[Marker], Operation[SessionRecord]]) -> Operation[SessionRecord]:
+    """Where absence accepts: with the marker as it is now, unless the token is one that is refused, whosever it is."""
+    asked_at = time.monotonic()
+
+    def finish(marker: Marker | None, is_refused: bool) -> Operation[SessionRecord] | Done[SessionRecord]:
+        if not is_refused:
+            seen: Operation[SessionRecord] = with_marker(then, asked_at)(marker)
+            return seen
+        if observers.installed:
+            observers.tell(Observer.refreshed, "gone")
+        return Done(_NOBODY, (), RevokedToken(TOKEN_BLACKLISTED))
+
+    return Operation((commands.prove_marker(), commands.read_nobodys_token(claims.jti)), finish)
 
 
 # What an operation that ends in an error answers with; nobody sees it.

@@ -11,7 +11,14 @@ from importlib import resources
 from typing import Any, Generic, Literal, NamedTuple, TypeVar
 
 from jwt_redis import keys
-from jwt_redis.conf import DEFAULT_MAX_AGE, config, leeway_seconds, longest_access_lifetime, longest_lifetime
+from jwt_redis.conf import (
+    DEFAULT_MAX_AGE,
+    config,
+    leeway_seconds,
+    longest_access_lifetime,
+    longest_lifetime,
+    longest_session,
+)
 from jwt_redis.records import EndedSession, Marker, SessionRecord, UserState, parse_session, parse_user_state
 from jwt_redis.verdicts import Claims
 
@@ -36,6 +43,7 @@ __all__ = [
     "end_other_sessions",
     "end_sessions",
     "new_id",
+    "note_adopted",
     "open_session",
     "prove_marker",
     "prune",
@@ -47,11 +55,13 @@ __all__ = [
     "read_log_end",
     "read_marker",
     "read_moment",
+    "read_nobodys_token",
     "read_refreshes",
     "read_session",
     "read_sessions",
     "read_state",
     "rebind_sessions",
+    "refuse_nobodys_token",
     "remember",
     "revoke_everything",
     "rotate",
@@ -131,6 +141,10 @@ class Rotation:
     session: SessionRecord | EndedSession | None
     # This very use of the token ended the session.
     ended: bool
+    # The session began with a token that had none.
+    is_adopted: bool = False
+    # Older sessions that had to make room for it.
+    made_room: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,8 +207,9 @@ def _policy() -> tuple[str | int | float, ...]:
     """The arguments that common.lua reads before a script's own."""
     keep = int(leeway_seconds()) + MARGIN
     access = int(longest_access_lifetime())
-    longest = int(longest_lifetime())
-    lasting = config().strategy == "blacklist"
+    # Tokens from before there were sessions may have been given longer lives than are given now.
+    longest = int(longest_lifetime() if config().legacy_tokens is None else longest_session())
+    lasting = config().accepts_by_absence
     return (keep, access + keep, longest, access, int(lasting))
 
 
@@ -408,12 +423,16 @@ def _sessions(reply: Any) -> dict[str, SessionRecord | EndedSession]:
     return found
 
 
-def open_session(user: str, sid: str, *, lifetime: int, nonce: str, fingerprint: str, device: str) -> Command[Opened]:
-    """A sign-in. ``lifetime``: the refresh token's, in seconds. ``device``: JSON, or "" to keep none."""
+def _max_age(lifetime: int) -> int:
+    """Seconds for which a session may be refreshed whose first token lives so long."""
     max_age = config().session_max_age
     # Not configured: a refresh token that was given a longer life by the project keeps it.
-    seconds = int(max_age.total_seconds()) if max_age else max(int(DEFAULT_MAX_AGE.total_seconds()), lifetime)
-    args = (sid, lifetime, seconds, config().max_sessions or 0, nonce, fingerprint, device)
+    return int(max_age.total_seconds()) if max_age else max(int(DEFAULT_MAX_AGE.total_seconds()), lifetime)
+
+
+def open_session(user: str, sid: str, *, lifetime: int, nonce: str, fingerprint: str, device: str) -> Command[Opened]:
+    """A sign-in. ``lifetime``: the refresh token's, in seconds. ``device``: JSON, or "" to keep none."""
+    args = (sid, lifetime, _max_age(lifetime), config().max_sessions or 0, nonce, fingerprint, device)
 
     def parse(reply: Any) -> Opened:
         session = parse_session(reply[0])
@@ -433,8 +452,12 @@ def rotate(
     device: str,
     marker: Marker,
     rotating: bool,
+    legacy_end: int = 0,
 ) -> Command[Rotation]:
-    """A refresh token is used. ``lifetime``: its successor's, in seconds. ``rotating``: False leaves the token good."""
+    """A refresh token is used. ``lifetime``: its successor's, in seconds. ``rotating``: False leaves the token good.
+
+    ``legacy_end``: when a token without a session has its end, in seconds of the epoch; it gets one. 0 for all others.
+    """
     args = (
         claims.sid or "",
         claims.jti,
@@ -447,8 +470,44 @@ def rotate(
         marker.not_before_ms,
         marker.born_ms,
         int(rotating),
+        legacy_end,
+        claims.iat,
+        _max_age(lifetime),
+        config().max_sessions or 0,
     )
-    return _on_user("rotate", claims.user, args, lambda r: Rotation(r[0], r[1], parse_session(r[2]), bool(r[3])))
+
+    def parse(reply: Any) -> Rotation:
+        outcome, reason, text, ended, is_adopted, made_room = reply
+        return Rotation(outcome, reason, parse_session(text), bool(ended), bool(is_adopted), tuple(made_room))
+
+    return _on_user("rotate", claims.user, args, parse)
+
+
+def note_adopted(user: str, sid: str) -> Command[Listed]:
+    """A token from before there were sessions was given this one, and will not be given it again: where it is not there
+    any more, its tombstone is."""
+    return _revoking("note_adopted", user, (sid,), lambda reply: Listed(bool(reply[1]), _written(reply[0])))
+
+
+def refuse_nobodys_token(jti: str, exp: int, *, reason: str) -> Command[Listed]:
+    """Refuse a token until ``exp`` of which nobody knows whose it is."""
+    return Command(
+        # Twice: what follows the first two is left out in Cluster.
+        keys=(keys.token_key(jti), keys.token_key(jti), keys.log_key(), keys.marker_key()),
+        args=(*_policy()[:2], jti, exp, reason),
+        parse=lambda reply: Listed(bool(reply[2]), _written(reply[1])),
+        script=_script("refuse_nobodys_token", False),
+        logs_for=keys.NOBODY,
+        names_store=True,
+        proves_primary=True,
+        is_revocation=True,
+    )
+
+
+def read_nobodys_token(jti: str) -> Command[bool]:
+    """Is it refused (GET)?"""
+    key = keys.token_key(jti)
+    return Command((key,), ("GET", key), lambda reply: reply is not None)
 
 
 def end_sessions(user: str, sids: Sequence[str], *, reason: str, unknown_too: bool = False) -> Command[Ended]:

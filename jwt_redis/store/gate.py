@@ -119,9 +119,10 @@ def refuse_unfit(server: Server) -> None:
         # A replica may not know of a revocation yet.
         raise redis.ConnectionError("this server is a replica: only the primary is asked")
     # Where a revoked token that is evicted would work again.
-    if server.evicts and config().strategy == "blacklist":
+    if server.evicts and config().accepts_by_absence:
         raise redis.ConnectionError(
-            "this server evicts keys (maxmemory-policy), under which the blacklist strategy does not run"
+            "this server evicts keys (maxmemory-policy), under which neither the blacklist strategy runs nor the"
+            " adoption of tokens without a session"
         )
 
 

@@ -107,6 +107,9 @@ local function load(dry_run)
   end
 end
 
+-- As verdicts.adopted_sid makes it.
+local function is_adopted(sid) return string.sub(sid, 1, 7) == 'legacy_' end
+
 local function live(sid)
   local s = sessions[sid]
   if s and not s.ended_until and s.expires_at > NOW then return s end
@@ -157,6 +160,11 @@ local function end_session(sid, why)
   end
   local ended_until = NOW + ACCESS_LIFE
   if s then use_until = math.max(use_until, s.expires_at) end
+  -- The token that it began with, or was to begin with, never begins it again.
+  if is_adopted(sid) then
+    ended_until = math.max(ended_until, NOW + NOT_BEFORE_LIFE)
+    use_until = math.max(use_until, ended_until)
+  end
   if LASTING and s then ended_until = math.max(ended_until, s.expires_at) end
   local text = 'ended.' .. int(ended_until) .. '.' .. why
   sessions[sid] = { ended_until = ended_until, why = why, text = text }
@@ -164,6 +172,24 @@ local function end_session(sid, why)
   forget_devices({ sid })
   revoked('session', sid, ended_until, why)
   return true
+end
+
+-- The oldest sessions make room for this one. Which those were.
+local function make_room(sid, max_sessions)
+  local others, ended = {}, {}
+  if tonumber(max_sessions) == 0 then return ended end
+  for other in pairs(sessions) do
+    if other ~= sid and live(other) then others[#others + 1] = other end
+  end
+  table.sort(others, function(a, b)
+    if sessions[a].opened_ms ~= sessions[b].opened_ms then return sessions[a].opened_ms < sessions[b].opened_ms end
+    return a < b
+  end)
+  for i = 1, #others + 1 - tonumber(max_sessions) do
+    end_session(others[i], 'max_sessions')
+    ended[#ended + 1] = others[i]
+  end
+  return ended
 end
 
 -- Ends what was opened up to a moment ("" is now), but for one. Which those were, and the moment.

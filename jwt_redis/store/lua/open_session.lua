@@ -17,20 +17,6 @@ for other, found in pairs(sessions) do
   if found.why == 'max_sessions' then note_ended(other) end
 end
 
-local ended = {}
-if tonumber(max_sessions) > 0 then
-  local others = {}
-  for other in pairs(sessions) do
-    if other ~= sid and live(other) then others[#others + 1] = other end
-  end
-  table.sort(others, function(a, b)
-    if sessions[a].opened_ms ~= sessions[b].opened_ms then return sessions[a].opened_ms < sessions[b].opened_ms end
-    return a < b
-  end)
-  for i = 1, #others + 1 - tonumber(max_sessions) do
-    end_session(others[i], 'max_sessions')
-    ended[#ended + 1] = others[i]
-  end
-end
+local ended = make_room(sid, max_sessions)
 settle()
 return reply(s.text, ended)

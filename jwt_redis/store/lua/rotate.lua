@@ -1,9 +1,10 @@
 -- A refresh token is used. All of rotation is decided here, on one key, so that nothing slips in between.
-local sid, jti, presented, nonce, grace_ms, lifetime, fingerprints, device, not_before, born, rotating = unpack(ARGV, FIRST)
+local sid, jti, presented, nonce, grace_ms, lifetime, fingerprints, device, not_before, born, rotating, legacy_end, iat, max_age, max_sessions = unpack(ARGV, FIRST)
 presented, grace_ms, lifetime = tonumber(presented), tonumber(grace_ms), tonumber(lifetime)
+legacy_end, iat, max_age = tonumber(legacy_end), tonumber(iat), tonumber(max_age)
 load()
 local s = live(sid)
-local has_ended = false
+local has_ended, has_adopted, made_room = false, false, {}
 local KEPT_HOURS = 31 * 24
 
 -- By the hour, for the admin's chart, where the log is in reach. A server that does not let us (ACL) refuses no refresh
@@ -22,7 +23,27 @@ end
 
 local function answer(outcome, reason)
   settle()
-  return reply(outcome, reason or '', sessions[sid] and sessions[sid].text or '', has_ended and 1 or 0)
+  return reply(outcome, reason or '', sessions[sid] and sessions[sid].text or '', has_ended and 1 or 0,
+    has_adopted and 1 or 0, made_room)
+end
+
+-- A token from before there were sessions gets one, once. It counts as opened when the token was issued: whatever was
+-- revoked since then ends it, also what reaches this store late.
+local first_print = string.match(fingerprints, '^[^,]+') or ''
+if legacy_end > 0 and not sessions[sid] and not listed[jti] then
+  local opened_ms = math.min(iat * 1000, NOW_MS)
+  local revoked_ms = MARKER and tonumber(redis.call('HGET', MARKER, 'not_before') or 0) or tonumber(not_before)
+  if opened_ms <= (not_before_ms or 0) then return answer('gone', 'user_revoked') end
+  if opened_ms <= revoked_ms then return answer('gone', 'all_revoked') end
+  local ends_at = math.floor(opened_ms / 1000) + max_age
+  if math.min(legacy_end, ends_at) <= NOW then return answer('gone', 'session_expired') end
+  s = {
+    rotation = 0, opened_ms = opened_ms, used_ms = NOW_MS, expires_at = math.min(legacy_end, ends_at),
+    ends_at = ends_at, nonce = '-', fingerprint = first_print,
+  }
+  sessions[sid] = s
+  has_adopted = true
+  made_room = make_room(sid, max_sessions)
 end
 
 if listed[jti] then return answer('gone', 'token_blacklisted') end
@@ -32,7 +53,7 @@ if not s then
   return answer('gone', sessions[sid].ended_until and 'session_ended' or 'session_expired')
 end
 if s.opened_ms <= tonumber(not_before) then return answer('gone', 'all_revoked') end
-if s.opened_ms < tonumber(born) then return answer('gone', 'store_lost') end
+if (is_adopted(sid) and s.used_ms or s.opened_ms) < tonumber(born) then return answer('gone', 'store_lost') end
 
 -- The first fingerprint is today's; the others are the same password under a former key.
 local first, known = nil, fingerprints == '' or s.fingerprint == ''
