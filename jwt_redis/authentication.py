@@ -22,7 +22,9 @@ from jwt_redis.conf import FailurePolicy, config, simplejwt_setting
 from jwt_redis.cookies import access_cookie, aenforce_csrf, enforce_csrf, vary_view
 from jwt_redis.decoding import UNFIT
 from jwt_redis.decoding import claims_of
+from jwt_redis.keys import user_id
 from jwt_redis.sessions.ending import aend_session_of_former_password, end_session_of_former_password
+from jwt_redis.sessions.observing import anote_refusal, note_refusal
 from jwt_redis.verdicts import SESSION_ENDED, TOKEN_BLACKLISTED, Verdict
 
 __all__ = [
@@ -36,6 +38,8 @@ __all__ = [
 ]
 
 logger = logging.getLogger("jwt_redis")
+
+PASSWORD_CHANGED = "password_changed"  # noqa: S105
 
 # On Django's request: what the middleware found, so that DRF need not ask again.
 MEMO = "_jwt_redis_memo"
@@ -311,6 +315,9 @@ class JWTAuthentication(RevocationCheckMixin):
                 self._end_if_password_changed(validated_token)
             raise
         if not self.check_password_witness(user, validated_token):
+            if config().observe:
+                note_refusal(user_id(user), _sid(validated_token), PASSWORD_CHANGED, "get_user")
+                return user
             end_session_of_former_password(user, _sid(validated_token))
             raise refused(validated_token, SESSION_ENDED)
         return user
@@ -341,6 +348,9 @@ class JWTAuthentication(RevocationCheckMixin):
                     await aend_session_of_former_password(user, validated_token.payload["sid"])
                 raise AuthenticationFailed(_("The user's password has been changed."), code="password_changed")
         if not await self.acheck_password_witness(user, validated_token):
+            if config().observe:
+                await anote_refusal(user_id(user), _sid(validated_token), PASSWORD_CHANGED, "get_user")
+                return user
             await aend_session_of_former_password(user, _sid(validated_token))
             raise refused(validated_token, SESSION_ENDED)
         return user

@@ -258,9 +258,16 @@ def check_deployment(app_configs: Any = None, **kwargs: Any) -> list[CheckMessag
     """What the live servers tell."""
     if problems():
         return []
+    observing = [
+        Warning(
+            "OBSERVE is on: nothing is enforced, and a revoked token works as long as it has not expired.",
+            hint="OBSERVE False, once the log of refusal_observed says nothing that you did not expect.",
+            id="jwt_redis.W106",
+        )
+    ]
     fault = _journal_fault() if journal.is_on() else None
     found: list[CheckMessage] = [] if fault is None else [Error(fault, hint=_HINT_JOURNAL, id="jwt_redis.E106")]
-    return found + _check_redis()
+    return found + (observing if config().observe else []) + _check_redis()
 
 
 def _check_redis() -> list[CheckMessage]:

@@ -437,6 +437,12 @@ class Config:
         " they expire, and a refresh token gets a session when it is used. {'adopt': an aware datetime}: only those"
         " that were issued before that moment.",
     )
+    observe: bool = _setting(
+        False,
+        _flag,
+        "Nothing is refused that Simple JWT would have let pass: what would be is logged, counted and signalled. What"
+        " is revoked is written down, and not enforced.",
+    )
     on_redis_failure: FailurePolicy = _setting(
         "deny",
         _choice("deny", "allow"),

@@ -33,6 +33,7 @@ from jwt_redis.store.commands import MARGIN, History, Written
 __all__ = [
     "Entry",
     "acting_as",
+    "applied",
     "begin",
     "database",
     "exp_of",
@@ -159,6 +160,12 @@ def begin(entries: Sequence[Entry]) -> tuple[str, ...]:
     with transaction.atomic(using=database()):
         Revocation.objects.using(database()).bulk_create(made, ignore_conflicts=True)
     return tuple(entry.key for entry in entries)
+
+
+def applied(keys: Sequence[str]) -> frozenset[str]:
+    """Those of the rows with these keys that Redis has."""
+    found = Revocation.objects.using(database()).filter(key__in=keys).exclude(applied_at=None)
+    return frozenset(found.values_list("key", flat=True))
 
 
 def mark_applied(keys: Sequence[str], written: Written | None, *, is_final: bool = True) -> None:

@@ -87,7 +87,7 @@ class UserTag(str):
     __slots__ = ()
 
 
-# In the place of a user: whose the token was that is refused, nobody knows. The tag of no user.
+# In the place of a user, where a token is refused whosever it is. The tag of no user.
 NOBODY = UserTag(_NOBODYS)
 
 
@@ -127,7 +127,7 @@ def lock_key() -> str:
 
 
 def token_key(jti: str) -> str:
-    """A token that is refused, and of which nobody knows whose it is. No user's tag begins like this."""
+    """A token that is refused, whosever it is. No user's tag begins like this."""
     return f"{config().key_prefix}{{{_NOBODYS}{_tag(jti)}}}"
 
 
@@ -142,7 +142,7 @@ def user_pattern() -> str:
 
 
 def user_key_of(key: str) -> str | None:
-    """The user hash that a key belongs to, itself or its devices; None for the log, the marker, nobody's tokens and
+    """The user hash that a key belongs to, itself or its devices; None for the log, the marker, refused tokens and
     foreign keys."""
     key = key.removesuffix(":devices")
     prefix = config().key_prefix

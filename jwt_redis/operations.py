@@ -73,7 +73,7 @@ class Operation(Generic[T]):
     is_optional: bool = False
 
 
-def run(operation: Operation[T] | Callable[[], Operation[T]], case: UseCase | None = None) -> T:
+def run(operation: Operation[T] | Callable[[], Operation[T] | Done[T]], case: UseCase | None = None) -> T:
     """Carry it out, publish what happened, and answer.
 
     A function makes an operation that rests on the copy of the marker: should the store turn out to be another one,
@@ -91,7 +91,7 @@ def run(operation: Operation[T] | Callable[[], Operation[T]], case: UseCase | No
         return publish(done)
 
 
-async def arun(operation: Operation[T] | Callable[[], Operation[T]], case: UseCase | None = None) -> T:
+async def arun(operation: Operation[T] | Callable[[], Operation[T] | Done[T]], case: UseCase | None = None) -> T:
     """:func:`run` over ``redis.asyncio``."""
     if case is None:
         return await apublish(await _arun(operation))
@@ -110,7 +110,7 @@ def unavailable(case: UseCase, error: RevocationUnavailable) -> Done[Any]:
     return Done(None, () if _is_telling.get() else (event,), error)
 
 
-def _run(operation: Operation[T] | Callable[[], Operation[T]]) -> Done[T]:
+def _run(operation: Operation[T] | Callable[[], Operation[T] | Done[T]]) -> Done[T]:
     work = partial(_carry_out, operation)
     if not (keys := _journalled(operation)):
         return trusted(work)
@@ -118,7 +118,7 @@ def _run(operation: Operation[T] | Callable[[], Operation[T]]) -> Done[T]:
         return trusted(work, revokes=True)
 
 
-async def _arun(operation: Operation[T] | Callable[[], Operation[T]]) -> Done[T]:
+async def _arun(operation: Operation[T] | Callable[[], Operation[T] | Done[T]]) -> Done[T]:
     work = partial(_acarry_out, operation)
     if not (keys := _journalled(operation)):
         return await atrusted(work)
@@ -140,11 +140,11 @@ def _own_rows(keys: tuple[str, ...]) -> Iterator[None]:
         raise
 
 
-def _journalled(operation: Operation[T] | Callable[[], Operation[T]]) -> tuple[str, ...]:
+def _journalled(operation: Operation[T] | Callable[[], Operation[T] | Done[T]]) -> tuple[str, ...]:
     return tuple(entry.key for entry in operation.entries) if isinstance(operation, Operation) else ()
 
 
-def _carry_out(operation: Operation[T] | Callable[[], Operation[T]]) -> Done[T]:
+def _carry_out(operation: Operation[T] | Callable[[], Operation[T] | Done[T]]) -> Done[T]:
     step: Operation[T] | Done[T] = operation() if callable(operation) else operation
     while isinstance(step, Operation):
         try:

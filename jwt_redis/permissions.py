@@ -12,9 +12,12 @@ from rest_framework_simplejwt.tokens import Token
 
 from jwt_redis import sessions
 from jwt_redis.authentication import accepted
+from jwt_redis.conf import config
+from jwt_redis.decoding import claims_of
 from jwt_redis.exceptions import InsufficientAuthentication
 from jwt_redis.keys import user_id
-from jwt_redis.verdicts import AUTH_TIME_CLAIM
+from jwt_redis.sessions.observing import note_refusal
+from jwt_redis.verdicts import AUTH_TIME_CLAIM, NO_SESSION
 
 __all__ = ["HasLiveSession", "IsSessionOwner", "LoggedInWithin"]
 
@@ -42,7 +45,15 @@ class HasLiveSession(BasePermission):
                 accepted(token, sessions.check(token, on_redis_failure=policy))
             except TokenError as error:
                 raise InvalidToken(error.args[0]) from error
-        return token.payload.get("sid") is not None
+        return has_session(token)
+
+
+def has_session(token: Token) -> bool:
+    """Is the token one with a session? With ``OBSERVE`` one without passes."""
+    if token.payload.get("sid") is None and config().observe:
+        note_refusal(claims_of(token).user, None, NO_SESSION, "HasLiveSession")
+        return True
+    return token.payload.get("sid") is not None
 
 
 class _LoggedInWithin(BasePermission):
@@ -56,6 +67,10 @@ class _LoggedInWithin(BasePermission):
             raise NotAuthenticated
         auth_time = token.payload.get(AUTH_TIME_CLAIM)
         if not (isinstance(auth_time, (int, float)) and time.time() - auth_time <= self.max_age):
+            if config().observe:
+                claims = claims_of(token)
+                note_refusal(claims.user, claims.sid, InsufficientAuthentication.default_code, "LoggedInWithin")
+                return True
             raise InsufficientAuthentication(self.max_age)
         return True
 

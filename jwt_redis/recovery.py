@@ -13,6 +13,7 @@ import os
 import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import replace
 from typing import Any, Final, Literal, TypeVar
 
 import redis
@@ -192,7 +193,7 @@ def _command(row: Revocation, now_ms: int) -> Command[Any]:
     if row.kind == Kind.ADOPTED:
         return commands.note_adopted(user, row.target)
     if row.kind == Kind.TOKEN and user == NOBODY:
-        return commands.refuse_nobodys_token(row.target, journal.exp_of(row), reason=row.reason)
+        return commands.refuse_tokens([(row.target, journal.exp_of(row))], reason=row.reason)
     if row.kind == Kind.TOKEN:
         return commands.blacklist_token(user, row.target, journal.exp_of(row), reason=row.reason)
     if row.kind == Kind.SESSION:
@@ -212,10 +213,14 @@ def _apply(found: list[Revocation], send: Send) -> bool:
     is_complete = True
     now_ms = send(commands.read_clock())
     again: list[Revocation] = []
+    imported: list[Revocation] = []
     written: Written | None = None
     for row in found:
         if row.applied_at is None and row.key in _under_way:
             is_complete = False
+            continue
+        if row.kind == Kind.TOKEN and row.user == NOBODY and not client.is_cluster():
+            imported.append(row)
             continue
         try:
             written = send(_command(row, now_ms)).written
@@ -229,6 +234,15 @@ def _apply(found: list[Revocation], send: Send) -> bool:
             observers.tell(Observer.happened, "revocation_applied", {"user": row.user})
         else:
             again.append(row)
+    if imported:
+        # There may be very many, and nobody is answered meanwhile.
+        try:
+            tokens = [(row.target, journal.exp_of(row)) for row in imported]
+            written = send(commands.refuse_tokens(tokens, reason=imported[0].reason)).written
+            journal.mark_applied([row.key for row in imported if row.moment_ms is None], replace(written, use_until=0))
+            again += [row for row in imported if row.moment_ms is not None]
+        except NotReplicated:
+            is_complete = False
     if written is not None and again:
         journal.mark_replayed(again, written)
     return is_complete

@@ -16,10 +16,13 @@ from rest_framework_simplejwt.utils import get_md5_hash_password
 from jwt_redis import sessions, stock_blacklist
 from jwt_redis.conf import simplejwt_setting
 from jwt_redis.decoding import UNFIT, claims_of
+from jwt_redis.conf import config, simplejwt_setting
+from jwt_redis.decoding import claims_of
 from jwt_redis.devices import device_of, signing_in_from
-from jwt_redis.exceptions import RevokedToken
+from jwt_redis.exceptions import RevocationUnavailable, RevokedToken
 from jwt_redis.journal import acting_as
 from jwt_redis.last_login import left_to_simplejwt
+from jwt_redis.sessions.observing import UNAVAILABLE, note_refusal
 from jwt_redis.tokens import RefreshToken, SlidingToken, UntypedToken
 from jwt_redis.verdicts import TOKEN_BLACKLISTED
 
@@ -182,8 +185,15 @@ class SessionBlacklistMixin:
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         """Nothing, once the session is ended."""
         token = self.token_class(attrs["refresh"])
-        with acting_as(claims_of(token).user):
-            sessions.revoke_token(token, reason="logout")
+        try:
+            with acting_as(claims_of(token).user):
+                sessions.revoke_token(token, reason="logout")
+        except RevocationUnavailable:
+            if not config().observe:
+                raise
+            # It is in the journal, if there is one.
+            note_refusal(claims_of(token).user, claims_of(token).sid, UNAVAILABLE, "revoke_token")
+        stock_blacklist.add(token)
         return {}
 
 

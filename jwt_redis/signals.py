@@ -40,6 +40,11 @@ user_revoked = Signal()
 #: Everything from before a moment is refused. Arguments: ``before`` (an aware datetime), ``reason``.
 everything_revoked = Signal()
 
+#: With ``OBSERVE``: something was let through that would have been refused. Arguments: ``user`` and ``sid`` (None where
+#: there is none), ``reason`` (a refusal's, or one of those in the page on coming from Simple JWT), ``use_case`` (where that
+#: was).
+refusal_observed = Signal()
+
 #: Redis could not be asked and ``ON_REDIS_FAILURE`` let a token through unchecked. Arguments: ``user``, ``sid``,
 #: ``error``.
 check_failed_open = Signal()

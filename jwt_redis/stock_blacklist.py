@@ -3,14 +3,14 @@ there counts, whoever has written it."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 from django.apps import apps
-from rest_framework_simplejwt.tokens import Token
+from rest_framework_simplejwt.tokens import BlacklistMixin, Token
 
 from jwt_redis.conf import simplejwt_setting
 
-__all__ = ["APP", "ahas", "has", "is_installed", "model"]
+__all__ = ["APP", "add", "ahas", "has", "is_installed", "model"]
 
 APP = "rest_framework_simplejwt.token_blacklist"
 
@@ -33,6 +33,14 @@ def has(token: Token) -> bool:
 async def ahas(token: Token) -> bool:
     """:func:`has` with the async ORM."""
     return is_installed() and bool(await _rows(token).aexists())
+
+
+def add(token: Token) -> None:
+    """List a refresh or a sliding token there too, where the app is installed: a worker that runs without this package,
+    before it is put in or after it was taken out, refuses it then."""
+    if is_installed():
+        # Ours have a method of their own by that name.
+        cast("Any", BlacklistMixin).blacklist(token)
 
 
 def _rows(token: Token) -> Any:

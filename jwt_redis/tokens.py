@@ -240,7 +240,8 @@ class RefreshToken(_SessionToken, stock.RefreshToken):
         token.payload["exp"] = record.expires_at
         # Redis' clock, unless it is ahead of ours: PyJWT refuses a token from the future.
         token.payload["iat"] = min(token.payload["iat"], record.used_ms // 1000)
-        token._count(record.rotation)
+        if SID_CLAIM in token.payload:
+            token._count(record.rotation)
         token._alive_until = self._alive_until
         return token
 

@@ -81,7 +81,8 @@ class Verdict:
 
     ``session`` is the record that the decision was made from, where there is one. ``checked`` is False when
     Redis could not be asked and the project lets tokens pass (``ON_REDIS_FAILURE``). ``from_memory``: the near cache
-    has answered; ``session``, if there is one, was read before.
+    has answered; ``session``, if there is one, was read before. ``observed``: why it would be refused, were it not for
+    ``OBSERVE``.
     """
 
     allowed: bool
@@ -89,6 +90,7 @@ class Verdict:
     session: SessionRecord | None = None
     checked: bool = True
     from_memory: bool = False
+    observed: str | None = None
 
 
 def is_jti(value: object) -> bool:

@@ -20,7 +20,7 @@ from rest_framework_simplejwt import views as stock
 from rest_framework_simplejwt.exceptions import AuthenticationFailed, InvalidToken, TokenError
 from rest_framework_simplejwt.tokens import Token
 
-from jwt_redis import cookies, journal, sessions
+from jwt_redis import cookies, journal, sessions, stock_blacklist
 from jwt_redis.authentication import JWTAuthentication
 from jwt_redis.cookie_views import ClearsCookiesMixin, CookieMixin, SetsCookiesMixin, TakesCookieMixin
 from jwt_redis.decoding import claims_of, decode, decode_to_end
@@ -181,6 +181,7 @@ class LogoutView(ClearsCookiesMixin):
                 self._ended = token = RefreshToken(refresh)
                 with journal.acting_as(claims_of(token).user):
                     ended = int(sessions.revoke_token(token, reason="logout"))
+                stock_blacklist.add(token)
             elif (raw := cookies.header_token(request)) is not None:
                 self._ended = decode(raw)
                 ended = _end_sessions([self._ended])
@@ -220,6 +221,12 @@ def _end_sessions(tokens: Iterable[Token]) -> int:
 class _SessionView(APIView):
     authentication_classes = (JWTAuthentication,)
     permission_classes = (HasLiveSession,)
+
+    def check_permissions(self, request: Request) -> None:
+        """Also with ``OBSERVE``, these are of no use without a session."""
+        super().check_permissions(request)
+        if request.auth is None or request.auth.payload.get("sid") is None:  # type: ignore[union-attr]
+            self.permission_denied(request)
 
     def sid(self, request: Request) -> str:
         """The asking session's."""

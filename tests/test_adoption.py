@@ -399,9 +399,12 @@ def test_a_session_that_was_adopted_before_the_row_was_applied_ends_with_it(alic
 
 def test_a_server_that_evicts_is_not_asked(alice: Any, strategy: str) -> None:
     full = {"maxmemory": "64mb", "maxmemory-policy": "allkeys-lru"}
-    with RedisServer(options=full) as server, pointed_at(server, **ADOPTING, STRATEGY=strategy):
-        with pytest.raises(RevocationUnavailable):
-            sessions.check(UntypedToken(str(access_token(alice))))
+    with (
+        RedisServer(options=full) as server,
+        pointed_at(server, **ADOPTING, STRATEGY=strategy),
+        pytest.raises(RevocationUnavailable),
+    ):
+        sessions.check(UntypedToken(str(access_token(alice))))
 
 
 # Forgeries ---------------------------------------------------------------------------------------------------------

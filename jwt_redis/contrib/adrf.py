@@ -46,4 +46,4 @@ class HasLiveSession(permissions.HasLiveSession):
                 accepted(token, verdict)
             except TokenError as error:
                 raise InvalidToken(error.args[0]) from error
-        return token.payload.get("sid") is not None
+        return permissions.has_session(token)

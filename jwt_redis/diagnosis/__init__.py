@@ -58,6 +58,14 @@ def diagnose(users: int | None = None) -> Diagnosis:
         found = "; ".join(f"{key}: {reason}" for key, reason, _ in wrong)
         return Diagnosis([problem("settings", f"JWT_REDIS: {found}.", "Correct the settings.")])
     findings: list[Finding] = []
+    if config().observe:
+        findings.append(
+            warning(
+                "observe",
+                "OBSERVE is on: nothing is enforced, and a revoked token works as long as it has not expired.",
+                'JWT_REDIS["OBSERVE"] = False.',
+            )
+        )
     measured: Sample | None = None
     users = _active_users() if users is None else users
     try:

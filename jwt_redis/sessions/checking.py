@@ -21,6 +21,7 @@ from jwt_redis.observers import Observer
 from jwt_redis.operations import Done, Event, Operation, UseCase, apublish, arun, publish, run, unavailable
 from jwt_redis.records import EndedSession, Marker, UserState
 from jwt_redis.recovery import atrusted, is_blocked, note_failure, trusted
+from jwt_redis.sessions.observing import UNAVAILABLE, observed
 from jwt_redis.sessions.parts import marker_command, with_marker
 from jwt_redis.store import commands, markers
 from jwt_redis.store.client import aexecute, execute
@@ -109,7 +110,7 @@ def _read(claims: Claims) -> Operation[tuple[UserState, Verdict]]:
 
     asked: tuple[Command[Any], ...] = (commands.read_state(claims), marker_command())
     if claims.legacy_until is not None:
-        asked = (*asked, commands.read_nobodys_token(claims.jti))
+        asked = (*asked, commands.read_refused(claims.jti))
     return Operation(asked, finish)
 
 
@@ -117,15 +118,27 @@ def _unchecked(
     claims: Claims, error: RevocationUnavailable, policy: FailurePolicy | None, began: float
 ) -> Done[Verdict]:
     # "allow" is for a Redis that cannot be asked, not for one that is known to lack something.
+    is_observing = config().observe
     is_open = (policy or config().on_redis_failure) == "allow" and not isinstance(error, StoreNotReady)
     if observers.installed:
         verdict, took = "allowed" if is_open else "unavailable", time.perf_counter() - began
         observers.tell(Observer.checked, verdict, observers.UNCHECKED, took)
+    if not is_open and is_observing:
+        passes = Verdict(True, checked=False, observed=UNAVAILABLE)
+        return Done(passes, (observed(claims.user, claims.sid, UNAVAILABLE, "check"),))
     if not is_open:
         return unavailable(_case("check", claims), error)
     facts = {"user": claims.user, "sid": claims.sid, "error": error}
     event = Event(signals.check_failed_open, facts, "check_failed_open", logging.WARNING)
     return Done(Verdict(True, checked=False), (event,))
+
+
+def _passing(claims: Claims, verdict: Verdict) -> Done[Verdict]:
+    """The token would be refused, were it not for ``OBSERVE``."""
+    if verdict.reason is None or not config().observe:
+        return Done(verdict)
+    passes = Verdict(True, observed=verdict.reason)
+    return Done(passes, (observed(claims.user, claims.sid, verdict.reason, "check"),))
 
 
 def _case(name: str, claims: Claims) -> UseCase:
@@ -176,7 +189,7 @@ def check(
             _tell(verdict, began)
     if needs_record:
         near_cache.remember(claims, verdict.session)
-    return verdict
+    return verdict if verdict.allowed else publish(_passing(claims, verdict))
 
 
 async def acheck(
@@ -200,13 +213,15 @@ async def acheck(
             _tell(verdict, began)
     if needs_record:
         near_cache.remember(claims, verdict.session)
-    return verdict
+    return verdict if verdict.allowed else await apublish(_passing(claims, verdict))
 
 
 def _explained(claims: Claims, state: UserState, verdict: Verdict) -> Explanation:
     rule = RULES[verdict.reason]
     if isinstance(state.session, EndedSession):
         rule += f" Why: {state.session.why}."
+    if not verdict.allowed and config().observe:
+        rule += " OBSERVE is on, so it passes all the same."
     return Explanation(verdict.allowed, verdict.reason, rule, claims, state)
 
 

@@ -14,11 +14,13 @@ from rest_framework_simplejwt.tokens import RefreshToken, Token
 from rest_framework_simplejwt.utils import datetime_to_epoch
 
 from jwt_redis import near_cache, signals
-from jwt_redis.conf import simplejwt_setting
+from jwt_redis.conf import config, simplejwt_setting
 from jwt_redis.decoding import claims_of
 from jwt_redis.devices import Device, device_of, signing_in_device
-from jwt_redis.operations import Done, Event, Operation, UseCase, arun, run
+from jwt_redis.exceptions import RevocationUnavailable
+from jwt_redis.operations import Done, Event, Operation, UseCase, apublish, arun, publish, run
 from jwt_redis.sessions.ending import confirmed, ended_events
+from jwt_redis.sessions.observing import UNAVAILABLE, observed
 from jwt_redis.sessions.parts import new_nonce
 from jwt_redis.store import commands
 from jwt_redis.store.commands import Opened
@@ -80,6 +82,18 @@ def _register(token: Any, device: Device | None, name: str) -> tuple[Operation[N
     return Operation((command,), finish), UseCase(name, claims.user, claims.sid)
 
 
+def _passing(token: Any, name: str) -> Done[None]:
+    """Called where Redis could not be told: with ``OBSERVE`` the token is given out all the same.
+
+    :raises RevocationUnavailable: without, the one that is being handled.
+    """
+    if not config().observe:
+        raise
+    token.registered = True
+    claims = claims_of(token)
+    return Done(None, (observed(claims.user, claims.sid, UNAVAILABLE, name),))
+
+
 def register(token: Token, device: Device | None = None) -> None:
     """Write a new token's session into Redis, if that was not done yet, and cut the token's ``exp`` to its end.
 
@@ -87,13 +101,19 @@ def register(token: Token, device: Device | None = None) -> None:
     ``device``: the one of :func:`~jwt_redis.devices.signing_in_from` if None.
     """
     if not getattr(token, "registered", True):
-        run(*_register(token, device, "register"))
+        try:
+            run(*_register(token, device, "register"))
+        except RevocationUnavailable:
+            publish(_passing(token, "register"))
 
 
 async def aregister(token: Token, device: Device | None = None) -> None:
     """:func:`register` over ``redis.asyncio``."""
     if not getattr(token, "registered", True):
-        await arun(*_register(token, device, "register"))
+        try:
+            await arun(*_register(token, device, "register"))
+        except RevocationUnavailable:
+            await apublish(_passing(token, "register"))
 
 
 def open_session(user: Any, request: Any | None = None) -> RefreshToken:
@@ -104,12 +124,18 @@ def open_session(user: Any, request: Any | None = None) -> RefreshToken:
     :raises ImproperlyConfigured: when ``SIMPLE_JWT`` names a serializer whose tokens have no session.
     """
     token = _new_token(user)
-    run(*_register(token, device_of(request), "open_session"))
+    try:
+        run(*_register(token, device_of(request), "open_session"))
+    except RevocationUnavailable:
+        publish(_passing(token, "open_session"))
     return token
 
 
 async def aopen_session(user: Any, request: Any | None = None) -> RefreshToken:
     """:func:`open_session` over ``redis.asyncio``."""
     token = await sync_to_async(_new_token)(user)
-    await arun(*_register(token, device_of(request), "open_session"))
+    try:
+        await arun(*_register(token, device_of(request), "open_session"))
+    except RevocationUnavailable:
+        await apublish(_passing(token, "open_session"))
     return token

@@ -13,13 +13,14 @@ from jwt_redis import near_cache, observers, signals
 from jwt_redis.conf import config
 from jwt_redis.decoding import claims_of
 from jwt_redis.devices import Device
-from jwt_redis.exceptions import RevokedToken
+from jwt_redis.exceptions import RevocationUnavailable, RevokedToken
 from jwt_redis.fingerprints import fingerprints
 from jwt_redis.journal import Entry
 from jwt_redis.observers import Observer
-from jwt_redis.operations import Done, Event, Operation, UseCase, arun, run
+from jwt_redis.operations import Done, Event, Operation, UseCase, apublish, arun, publish, run
 from jwt_redis.records import EndedSession, Marker, SessionRecord
 from jwt_redis.sessions.ending import confirmed, ended_events
+from jwt_redis.sessions.observing import UNAVAILABLE, observed
 from jwt_redis.sessions.parts import new_nonce, with_marker
 from jwt_redis.store import commands, markers
 from jwt_redis.store.commands import Rotation
@@ -33,9 +34,30 @@ _ALARMS: Final = {
 }
 
 
-def _rotate(token: Token, claims: Claims, user: Any, device: Device | None, rotating: bool) -> Operation[SessionRecord]:
+# What a refusal is observed for, where it would end the session.
+_WHY: Final = {"reuse": "refresh_token_reused", "ahead": "store_rolled_back"}
+
+
+def _passing(
+    token: Token, claims: Claims, session: SessionRecord | EndedSession | None, reason: str
+) -> Done[SessionRecord]:
+    """The token would be refused, were it not for ``OBSERVE``: it gets a successor, as Simple JWT gives it one."""
+    lifetime = int(token.payload[getattr(token, "session_end_claim", "exp")]) - claims.iat
+    now = time.time()
+    expires_at = int(now) + lifetime
+    # Of a copy that comes late, what the session has by now: it is in step again.
+    rotation = max(claims.rotation or 0, session.rotation if isinstance(session, SessionRecord) else 0)
+    record = SessionRecord(rotation, int(now * 1000), int(now * 1000), expires_at, expires_at, "-", "")
+    return Done(record, (observed(claims.user, claims.sid, reason, "rotate"),))
+
+
+def _rotate(
+    token: Token, claims: Claims, user: Any, device: Device | None, rotating: bool
+) -> Operation[SessionRecord] | Done[SessionRecord]:
     sid = claims.sid
     if sid is None:
+        if config().observe:
+            return _passing(token, claims, None, "no_session")
         raise RevokedToken("no_session")
     end_claim = getattr(token, "session_end_claim", "exp")
     end = int(token.payload[end_claim])
@@ -53,6 +75,10 @@ def _rotate(token: Token, claims: Claims, user: Any, device: Device | None, rota
             event = Event(signals.session_refreshed, {**facts, "outcome": rotation.outcome}, "session_refreshed")
             done = Done(rotation.session, (*started(rotation), event))
             return done if claims.legacy_until is None else adopted(rotation, done)
+        if config().observe:
+            return _passing(
+                token, claims, rotation.session, _WHY.get(rotation.outcome, rotation.reason or "no_session")
+            )
         events: tuple[Event, ...] = ()
         if rotation.outcome in _ALARMS:
             signal, name, level = _ALARMS[rotation.outcome]
@@ -96,23 +122,28 @@ def _rotate(token: Token, claims: Claims, user: Any, device: Device | None, rota
             device=device.dump() if device is not None and device.user_agent else "",
             marker=marker,
             rotating=rotating,
+            is_observing=config().observe,
             legacy_end=0 if claims.legacy_until is None else min(end, claims.legacy_until),
         )
         return Operation((command,), finish)
 
     if claims.legacy_until is not None:
-        return _unless_refused(claims, with_trusted)
+        return _unless_refused(token, claims, with_trusted)
     marker = markers.known()
     if marker is not None:
         return with_trusted(marker)
     return Operation((commands.prove_marker(),), with_marker(with_trusted, time.monotonic()))
 
 
-def _unless_refused(claims: Claims, then: Callable[[Marker], Operation[SessionRecord]]) -> Operation[SessionRecord]:
+def _unless_refused(
+    token: Token, claims: Claims, then: Callable[[Marker], Operation[SessionRecord]]
+) -> Operation[SessionRecord]:
     """Where absence accepts: with the marker as it is now, unless the token is one that is refused, whosever it is."""
     asked_at = time.monotonic()
 
     def finish(marker: Marker | None, is_refused: bool) -> Operation[SessionRecord] | Done[SessionRecord]:
+        if is_refused and config().observe:
+            return _passing(token, claims, None, TOKEN_BLACKLISTED)
         if not is_refused:
             seen: Operation[SessionRecord] = with_marker(then, asked_at)(marker)
             return seen
@@ -120,7 +151,7 @@ def _unless_refused(claims: Claims, then: Callable[[Marker], Operation[SessionRe
             observers.tell(Observer.refreshed, "gone")
         return Done(_NOBODY, (), RevokedToken(TOKEN_BLACKLISTED))
 
-    return Operation((commands.prove_marker(), commands.read_nobodys_token(claims.jti)), finish)
+    return Operation((commands.prove_marker(), commands.read_refused(claims.jti)), finish)
 
 
 # What an operation that ends in an error answers with; nobody sees it.
@@ -135,12 +166,22 @@ def rotate(token: Token, user: Any, device: Device | None = None, *, rotating: b
     :raises RevokedToken: when it was used before (the session is ended), or the session is over.
     """
     claims = claims_of(token)
-    return run(lambda: _rotate(token, claims, user, device, rotating), UseCase("rotate", claims.user, claims.sid))
+    case = UseCase("rotate", claims.user, claims.sid)
+    try:
+        return run(lambda: _rotate(token, claims, user, device, rotating), case)
+    except RevocationUnavailable:
+        if not config().observe:
+            raise
+        return publish(_passing(token, claims, None, UNAVAILABLE))
 
 
 async def arotate(token: Token, user: Any, device: Device | None = None, *, rotating: bool = True) -> SessionRecord:
     """:func:`rotate` over ``redis.asyncio``."""
     claims = claims_of(token)
-    return await arun(
-        lambda: _rotate(token, claims, user, device, rotating), UseCase("rotate", claims.user, claims.sid)
-    )
+    case = UseCase("rotate", claims.user, claims.sid)
+    try:
+        return await arun(lambda: _rotate(token, claims, user, device, rotating), case)
+    except RevocationUnavailable:
+        if not config().observe:
+            raise
+        return await apublish(_passing(token, claims, None, UNAVAILABLE))

@@ -28,6 +28,7 @@ __all__ = [
     "Everything",
     "History",
     "Listed",
+    "ListedTokens",
     "LogEntry",
     "LogPage",
     "Opened",
@@ -55,13 +56,13 @@ __all__ = [
     "read_log_end",
     "read_marker",
     "read_moment",
-    "read_nobodys_token",
     "read_refreshes",
+    "read_refused",
     "read_session",
     "read_sessions",
     "read_state",
     "rebind_sessions",
-    "refuse_nobodys_token",
+    "refuse_tokens",
     "remember",
     "revoke_everything",
     "rotate",
@@ -160,6 +161,14 @@ class Listed:
     """One token is refused; ``added`` if it was not before."""
 
     added: bool
+    written: Written
+
+
+@dataclass(frozen=True, slots=True)
+class ListedTokens:
+    """Tokens are refused; ``added``: how many of them were not before."""
+
+    added: int
     written: Written
 
 
@@ -452,11 +461,13 @@ def rotate(
     device: str,
     marker: Marker,
     rotating: bool,
+    is_observing: bool = False,
     legacy_end: int = 0,
 ) -> Command[Rotation]:
     """A refresh token is used. ``lifetime``: its successor's, in seconds. ``rotating``: False leaves the token good.
 
-    ``legacy_end``: when a token without a session has its end, in seconds of the epoch; it gets one. 0 for all others.
+    ``is_observing``: nothing ends a session, and the outcome tells what would. ``legacy_end``: when a token without a
+    session has its end, in seconds of the epoch; it gets one. 0 for all others.
     """
     args = (
         claims.sid or "",
@@ -474,6 +485,7 @@ def rotate(
         claims.iat,
         _max_age(lifetime),
         config().max_sessions or 0,
+        int(is_observing),
     )
 
     def parse(reply: Any) -> Rotation:
@@ -489,14 +501,17 @@ def note_adopted(user: str, sid: str) -> Command[Listed]:
     return _revoking("note_adopted", user, (sid,), lambda reply: Listed(bool(reply[1]), _written(reply[0])))
 
 
-def refuse_nobodys_token(jti: str, exp: int, *, reason: str) -> Command[Listed]:
-    """Refuse a token until ``exp`` of which nobody knows whose it is."""
+def refuse_tokens(tokens: Sequence[tuple[str, int]], *, reason: str) -> Command[ListedTokens]:
+    """Refuse tokens, pairs of ``jti`` and ``exp``, whosever they are. In Cluster one at a time."""
+    # What comes behind the first two keys is left out there.
+    told = [*tokens, *tokens] if len(tokens) == 1 else tokens
+    keep, horizon = _policy()[:2]
+    each = int(config().strategy == "blacklist")
     return Command(
-        # Twice: what follows the first two is left out in Cluster.
-        keys=(keys.token_key(jti), keys.token_key(jti), keys.log_key(), keys.marker_key()),
-        args=(*_policy()[:2], jti, exp, reason),
-        parse=lambda reply: Listed(bool(reply[2]), _written(reply[1])),
-        script=_script("refuse_nobodys_token", False),
+        keys=(*(keys.token_key(jti) for jti, _ in told), keys.log_key(), keys.marker_key()),
+        args=(len(told), keep, horizon, each, reason, *(part for pair in told for part in pair)),
+        parse=lambda reply: ListedTokens(int(reply[2]), _written(reply[1])),
+        script=_script("refuse_tokens", False),
         logs_for=keys.NOBODY,
         names_store=True,
         proves_primary=True,
@@ -504,8 +519,8 @@ def refuse_nobodys_token(jti: str, exp: int, *, reason: str) -> Command[Listed]:
     )
 
 
-def read_nobodys_token(jti: str) -> Command[bool]:
-    """Is it refused (GET)?"""
+def read_refused(jti: str) -> Command[bool]:
+    """Is a token refused, whosever it is (GET)?"""
     key = keys.token_key(jti)
     return Command((key,), ("GET", key), lambda reply: reply is not None)
 

@@ -42,6 +42,9 @@ APPLIED_LATE: Final = Counter(
 UNAVAILABLE: Final = Counter(
     "jwt_redis_unavailable_total", "Calls that Redis could not be asked for, by use case", ["use_case"]
 )
+OBSERVED: Final = Counter(
+    "jwt_redis_refusals_observed_total", "What OBSERVE let through that would have been refused, by reason", ["reason"]
+)
 BREAKER_OPEN: Final = Gauge(
     "jwt_redis_breaker_open", "Servers that did not answer this process when last asked", multiprocess_mode="livesum"
 )
@@ -61,7 +64,7 @@ STORES: Final = Counter(
 
 METRICS: Final = (
     *(CHECKS, CHECK_SECONDS, REFRESHES, STARTED, REVOCATIONS, APPLIED_LATE, UNAVAILABLE),
-    *(BREAKER_OPEN, LAG, LAPSES, MEMO_LOOKUPS, STORES),
+    *(BREAKER_OPEN, LAG, LAPSES, MEMO_LOOKUPS, STORES, OBSERVED),
 )
 
 _KINDS: Final = {
@@ -129,6 +132,8 @@ class PrometheusObserver(Observer):
             STARTED.inc()
         elif event == "revocation_unavailable":
             UNAVAILABLE.labels(facts["use_case"]).inc()
+        elif event == "refusal_observed":
+            OBSERVED.labels(facts["reason"]).inc()
         elif event == "revocation_applied":
             APPLIED_LATE.inc()
         elif event == "store_established":

@@ -1,5 +1,5 @@
 -- A refresh token is used. All of rotation is decided here, on one key, so that nothing slips in between.
-local sid, jti, presented, nonce, grace_ms, lifetime, fingerprints, device, not_before, born, rotating, legacy_end, iat, max_age, max_sessions = unpack(ARGV, FIRST)
+local sid, jti, presented, nonce, grace_ms, lifetime, fingerprints, device, not_before, born, rotating, legacy_end, iat, max_age, max_sessions, observing = unpack(ARGV, FIRST)
 presented, grace_ms, lifetime = tonumber(presented), tonumber(grace_ms), tonumber(lifetime)
 legacy_end, iat, max_age = tonumber(legacy_end), tonumber(iat), tonumber(max_age)
 load()
@@ -61,11 +61,14 @@ for print in string.gmatch(fingerprints, '[^,]+') do
   first = first or print
   if string.find(s.fingerprint, print, 1, true) then known = true end
 end
+-- Whoever only looks on ends nothing, and is told why it would be.
+if not known and observing == '1' then return answer('gone', 'password_changed') end
 if not known then
   has_ended = end_session(sid, 'password_changed')
   return answer('gone', 'session_ended')
 end
 
+if presented > s.rotation and observing == '1' then return answer('ahead', 'store_lost') end
 if presented > s.rotation then
   has_ended = end_session(sid, 'store_rolled_back')
   return answer('ahead', 'store_lost')
@@ -89,5 +92,6 @@ end
 -- Strictly within grace: with <=, two in one millisecond would slip through at grace 0.
 local graceful = s.nonce == nonce or (s.nonce ~= '-' and NOW_MS - s.used_ms < grace_ms)
 if rotating == '1' and presented == s.rotation - 1 and graceful then return answer('grace') end
+if observing == '1' then return answer('reuse', 'session_ended') end
 has_ended = end_session(sid, 'refresh_token_reused')
 return answer('reuse', 'session_ended')
