@@ -160,7 +160,7 @@ def _carry_out(operation: Operation[T] | Callable[[], Operation[T] | Done[T]]) -
     return step
 
 
-async def _acarry_out(operation: Operation[T] | Callable[[], Operation[T]]) -> Done[T]:
+async def _acarry_out(operation: Operation[T] | Callable[[], Operation[T] | Done[T]]) -> Done[T]:
     step: Operation[T] | Done[T] = operation() if callable(operation) else operation
     while isinstance(step, Operation):
         try:
