@@ -75,6 +75,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
         yield made
 
 
+@pytest.mark.slow
 def test_what_simple_jwt_has_blacklisted_is_refused_without_it(shop: Shop) -> None:
     tokens = shop.script("settings", FILL).strip()
     # Killed on its way, and begun again: it goes on where it was.
@@ -109,12 +110,14 @@ def test_what_simple_jwt_has_blacklisted_is_refused_without_it(shop: Shop) -> No
         assert len(store.keys("jwt:{!many*")) == MANY
 
 
+@pytest.mark.slow
 def test_where_it_would_be_in_vain_it_says_so(shop: Shop, tmp_path: Path) -> None:
     assert "is not in INSTALLED_APPS" in shop.manage("enforced", "jwt_import_blacklist", ok=False)
     assert "--batch" in shop.manage("switched", "jwt_import_blacklist", "--batch", "0", ok=False)
     assert "--database" in shop.manage("switched", "jwt_import_blacklist", "--database", "nope", ok=False)
 
 
+@pytest.mark.slow
 def test_redis_that_does_not_answer(shop: Shop) -> None:
     shop.script(
         "settings", FILL.replace("many", "more").replace("old", "older").replace("nobodys", "n2").replace("two", "2")
