@@ -31,6 +31,7 @@ from jwt_redis.operations import Done, Event, Operation, UseCase, publish, run
 from jwt_redis.sessions import Session
 from jwt_redis.store import commands
 from jwt_redis.store.commands import Remembered
+from jwt_redis.verdicts import is_adopted
 
 __all__ = ["NOT_ME", "Link", "Notice", "connect", "read_link", "send_mail", "use_link", "used_at"]
 
@@ -70,7 +71,8 @@ def on_session_started(sender: str, user: str, sid: str, **kwargs: Any) -> None:
     if settings is None:
         return
     recognized = sessions.recognize(user, sid)
-    if recognized is None or not recognized.is_new:
+    # An adopted session is no sign-in: the device is remembered, and nobody has to be told.
+    if recognized is None or not recognized.is_new or is_adopted(sid):
         return
     session = recognized.session
     facts = {"user": user, "sid": sid, "device": describe(session.user_agent), "ip": session.ip}

@@ -3,14 +3,18 @@ there counts, whoever has written it."""
 
 from __future__ import annotations
 
+import logging
 from typing import Any, cast
 
 from django.apps import apps
+from django.core.exceptions import ValidationError
 from rest_framework_simplejwt.tokens import BlacklistMixin, Token
 
 from jwt_redis.conf import simplejwt_setting
 
 __all__ = ["APP", "add", "ahas", "has", "is_installed", "model"]
+
+logger = logging.getLogger(__name__)
 
 APP = "rest_framework_simplejwt.token_blacklist"
 
@@ -38,9 +42,14 @@ async def ahas(token: Token) -> bool:
 def add(token: Token) -> None:
     """List a refresh or a sliding token there too, where the app is installed: a worker that runs without this package,
     before it is put in or after it was taken out, refuses it then."""
-    if is_installed():
+    if not is_installed():
+        return
+    try:
         # Ours have a method of their own by that name.
         cast("Any", BlacklistMixin).blacklist(token)
+    except (ValidationError, ValueError, TypeError, OverflowError) as error:
+        # A user id that no row of this user model can have: no worker lets such a token pass.
+        logger.info("A token was not listed at Simple JWT's: %s", error, extra={"event": "bad_token"})
 
 
 def _rows(token: Token) -> Any:

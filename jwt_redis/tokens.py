@@ -234,7 +234,11 @@ class RefreshToken(_SessionToken, stock.RefreshToken):
         """
         token = type(self)()
         ours = (SID_CLAIM, AUTH_TIME_CLAIM)
-        custom = self.payload if fresh is None else {**fresh, **{c: self.payload[c] for c in ours if c in self.payload}}
+        custom: Mapping[str, Any] = self.payload
+        if fresh is not None:
+            # Of a session that was adopted nobody knows when its user signed in.
+            kept = {claim: self.payload[claim] for claim in ours if claim in self.payload}
+            custom = {**{claim: value for claim, value in fresh.items() if claim not in ours}, **kept}
         made = {simplejwt_setting("TOKEN_TYPE_CLAIM"), simplejwt_setting("JTI_CLAIM"), "jti", "exp", "iat"}
         token.payload.update({claim: value for claim, value in custom.items() if claim not in made})
         token.payload["exp"] = record.expires_at

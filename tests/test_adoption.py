@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from io import StringIO
 from itertools import product
 from typing import Any
 
@@ -15,13 +16,15 @@ import pytest
 import redis
 from django.conf import settings
 from django.contrib.auth.hashers import make_password
+from django.core.management import call_command
 from django.test import Client, override_settings
 from rest_framework_simplejwt.exceptions import TokenError
 
 from jwt_redis import sessions
 from jwt_redis.exceptions import RevocationUnavailable, RevokedToken
 from jwt_redis.keys import user_key
-from jwt_redis.models import Revocation
+from jwt_redis.models import Revocation, Sample
+from jwt_redis.serializers import TokenObtainPairSerializer
 from jwt_redis.testing.servers import RedisServer
 from jwt_redis.tokens import AccessToken, RefreshToken, SlidingToken, UntypedToken
 from jwt_redis.verdicts import adopted_sid, is_adopted
@@ -431,3 +434,63 @@ def test_a_token_from_the_future_and_one_without_iat(alice: Any, client: Client)
     del token.payload["iat"]
     assert refresh(client, token).status_code == 401
     assert verdict(aged(refresh_token(alice, age=0), 1)) == "allowed"
+
+
+def test_claims_that_are_set_anew_do_not_say_that_the_user_signed_in(
+    alice: Any, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from rest_framework_simplejwt import settings as simplejwt
+
+    path = "tests.test_adoption.Obtain"
+    monkeypatch.setattr(simplejwt.api_settings, "TOKEN_OBTAIN_SERIALIZER", path, raising=False)
+    token = refresh_token(alice)
+    token["old"] = 1
+    access, successor = adopted(client, token)
+    for ours in (access, successor):
+        assert ours["colour"] == "red" and "old" not in ours and "auth_time" not in ours
+        assert ours["sid"] == adopted_sid(token["jti"])
+    assert ask(client, access, "/fresh/") == 401
+
+
+class Obtain(TokenObtainPairSerializer):
+    @classmethod
+    def get_token(cls, user: Any) -> Any:
+        token = super().get_token(user)
+        token["colour"] = "red"
+        return token
+
+
+@pytest.mark.parametrize("damage", ["key", "sid", "not_before", "blacklist"])
+def test_what_cannot_be_read_in_redis_adopts_nothing(
+    alice: Any, client: Client, store: redis.Redis, damage: str
+) -> None:
+    token = refresh_token(alice)
+    assert verdict(token) == "allowed"
+    key = user_key(str(alice.pk))
+    if damage == "key":
+        store.set(key, "x")
+    else:
+        field = {"sid": f"sid:{adopted_sid(token['jti'])}", "blacklist": f"blacklist:{token['jti']}"}
+        store.hset(key, field.get(damage, damage), "x")
+    assert verdict(token) != "allowed"
+    assert refresh(client, token).status_code == 401
+
+
+def test_nobody_is_told_of_a_new_device(alice: Any, client: Client, strategy: str, mailoutbox: list[Any]) -> None:
+    notice = {"base_url": "https://example.com"}
+    with override_settings(JWT_REDIS={**ADOPT, "STRATEGY": strategy, "SIGN_IN_NOTICE": notice}):
+        for agent in ("curl/8.5.0", "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"):
+            answer = client.post(
+                "/auth/token/refresh/",
+                {"refresh": str(refresh_token(alice))},
+                "application/json",
+                headers={"User-Agent": agent},
+            )
+            assert answer.status_code == 200
+    assert not mailoutbox
+
+
+def test_cleaning_up_counts_adopted_sessions(alice: Any, client: Client) -> None:
+    adopted(client, refresh_token(alice))
+    call_command("jwt_cleanup", stdout=StringIO())
+    assert Sample.objects.get().sessions == 1

@@ -144,6 +144,15 @@ def test_tokens_from_before_pass(alice: Any, client: Client, seen: list[Any]) ->
     assert refresh(client, answer.json()["refresh"]).status_code == 200
 
 
+def test_one_that_was_adopted_stays_in_step(alice: Any, client: Client, seen: list[Any]) -> None:
+    with override_settings(JWT_REDIS={**OBSERVE, "LEGACY_TOKENS": "adopt"}):
+        token = refresh_token(alice)
+        first = RefreshToken(refresh(client, token).json()["refresh"])
+        second = RefreshToken(refresh(client, token).json()["refresh"])
+        assert seen == [("refresh_token_reused", "rotate")] and first["jti"] == second["jti"]
+        assert len(sessions.list_sessions(alice)) == 1
+
+
 def test_our_own_views_are_of_no_use_without_a_session(alice: Any, client: Client) -> None:
     assert ask(client, access_token(alice), "/auth/sessions/") == 401
 

@@ -43,6 +43,9 @@ def _passing(
 ) -> Done[SessionRecord]:
     """The token would be refused, were it not for ``OBSERVE``: it gets a successor, as Simple JWT gives it one."""
     lifetime = int(token.payload[getattr(token, "session_end_claim", "exp")]) - claims.iat
+    if isinstance(session, SessionRecord):
+        # An adopted one's token does not name it.
+        token.payload[SID_CLAIM] = claims.sid
     now = time.time()
     expires_at = int(now) + lifetime
     # Of a copy that comes late, what the session has by now: it is in step again.

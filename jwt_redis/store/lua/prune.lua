@@ -15,6 +15,6 @@ if not dry_run then
 end
 local alive = 0
 for sid, s in pairs(sessions) do
-  if live(sid) and s.opened_ms >= trusted_from then alive = alive + 1 end
+  if live(sid) and (is_adopted(sid) and s.used_ms or s.opened_ms) >= trusted_from then alive = alive + 1 end
 end
 return reply(removed, #orphans, alive)

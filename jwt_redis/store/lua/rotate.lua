@@ -2,7 +2,14 @@
 local sid, jti, presented, nonce, grace_ms, lifetime, fingerprints, device, not_before, born, rotating, legacy_end, iat, max_age, max_sessions, observing = unpack(ARGV, FIRST)
 presented, grace_ms, lifetime = tonumber(presented), tonumber(grace_ms), tonumber(lifetime)
 legacy_end, iat, max_age = tonumber(legacy_end), tonumber(iat), tonumber(max_age)
+-- A key or a field that cannot be read may have said that this token is refused.
+local kind = redis.call('TYPE', USER).ok
+local is_damaged = legacy_end > 0 and kind ~= 'hash' and kind ~= 'none'
 load()
+if legacy_end > 0 and not is_damaged then
+  local found = redis.call('HMGET', USER, 'sid:' .. sid, 'not_before')
+  is_damaged = (found[1] and not sessions[sid]) or (found[2] and not not_before_ms)
+end
 local s = live(sid)
 local has_ended, has_adopted, made_room = false, false, {}
 local KEPT_HOURS = 31 * 24
@@ -29,6 +36,7 @@ end
 
 -- A token from before there were sessions gets one, once. It counts as opened when the token was issued: whatever was
 -- revoked since then ends it, also what reaches this store late.
+if is_damaged then return answer('gone', 'no_session') end
 local first_print = string.match(fingerprints, '^[^,]+') or ''
 if legacy_end > 0 and not sessions[sid] and not listed[jti] then
   local opened_ms = math.min(iat * 1000, NOW_MS)
