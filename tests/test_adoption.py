@@ -326,6 +326,16 @@ def test_a_jti_that_is_listed_is_refused(alice: Any, client: Client) -> None:
         assert refresh(client, token).status_code == 401
 
 
+def test_everything_is_refused_at_once_whoever_has_revoked_it(alice: Any, client: Client, store: redis.Redis) -> None:
+    """The marker is not this process's copy of it."""
+    access, token = access_token(alice), refresh_token(alice)
+    sessions.check(sessions.open_session(alice))
+    assert verdict(access) == "allowed"
+    store.hset("jwt:{log}:marker", "not_before", int(time.time() * 1000))
+    assert sessions.check(UntypedToken(str(access))).reason == "all_revoked"
+    assert refresh(client, token).json()["reason"] == "all_revoked"
+
+
 # Redis forgets -----------------------------------------------------------------------------------------------------
 
 

@@ -147,3 +147,19 @@ def test_what_was_heard_after_a_long_silence_is_not_forgotten_with_it() -> None:
     assert not known.is_silent_on(GOOD)
     known.forget(12 * HORIZON)
     assert known.is_silent_on(GOOD)
+
+
+def test_a_token_from_before_there_were_sessions_is_vouched_for_under_the_blacklist_alone() -> None:
+    legacy = replace(GOOD, sid=None, legacy_until=NOW + 1000)
+    assert not memory().is_silent_on(legacy)
+    remembering = memory(needs_session=False)
+    assert remembering.is_silent_on(legacy)
+    remembering.add("token", "!", legacy.jti)
+    assert not remembering.is_silent_on(legacy)
+
+
+def test_an_adoption_refuses_nothing() -> None:
+    remembering = memory()
+    remembering.add("adopted", user_tag(GOOD.user), GOOD.sid or "")
+    remembering.add("adopted", "!", "")
+    assert remembering.is_silent_on(GOOD)

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from asgiref.sync import sync_to_async
+from django.conf import settings
 from django.dispatch import Signal
 from django.test import AsyncClient, RequestFactory, override_settings
 from rest_framework.test import APIClient
@@ -94,6 +95,8 @@ def tell_the_story(user: Any) -> Any:
     sessions.end_all_sessions(user)
     sessions.revoke_everything()
     time.sleep(0.005)  # the same millisecond counts as before
+    with override_settings(JWT_REDIS={**settings.JWT_REDIS, "OBSERVE": True}):
+        assert sessions.check(second.access_token).observed
     third = sessions.open_session(user)
     third.payload["rotation"] = 9
     with pytest.raises(TokenError):
@@ -111,6 +114,8 @@ async def atell_the_story(user: Any) -> Any:
     await sessions.aend_all_sessions(user)
     await sessions.arevoke_everything()
     await asyncio.sleep(0.005)
+    with override_settings(JWT_REDIS={**settings.JWT_REDIS, "OBSERVE": True}):
+        assert (await sessions.acheck(second.access_token)).observed
     third = await sessions.aopen_session(user)
     third.payload["rotation"] = 9
     with pytest.raises(TokenError):
@@ -140,7 +145,7 @@ async def test_and_so_in_async_code(django_user_model: Any, own: RedisServer, he
 
 
 def test_the_names_are_past_tense() -> None:
-    past = re.compile(r"_(started|refreshed|ended|reused|back|revoked|open|unavailable|signed_in)$")
+    past = re.compile(r"_(started|refreshed|ended|reused|back|revoked|open|unavailable|signed_in|observed)$")
     assert all(past.search(name) for name in SIGNALS)
 
 
