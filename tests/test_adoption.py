@@ -17,10 +17,10 @@ import redis
 from django.conf import settings
 from django.contrib.auth.hashers import make_password
 from django.core.management import call_command
-from django.test import Client, override_settings
+from django.test import Client, RequestFactory, override_settings
 from rest_framework_simplejwt.exceptions import TokenError
 
-from jwt_redis import sessions
+from jwt_redis import sessions, signals
 from jwt_redis.exceptions import RevocationUnavailable, RevokedToken
 from jwt_redis.keys import user_key
 from jwt_redis.models import Revocation, Sample
@@ -486,18 +486,30 @@ def test_what_cannot_be_read_in_redis_adopts_nothing(
     assert refresh(client, token).status_code == 401
 
 
-def test_nobody_is_told_of_a_new_device(alice: Any, client: Client, strategy: str, mailoutbox: list[Any]) -> None:
-    notice = {"base_url": "https://example.com"}
-    with override_settings(JWT_REDIS={**ADOPT, "STRATEGY": strategy, "SIGN_IN_NOTICE": notice}):
-        for agent in ("curl/8.5.0", "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"):
-            answer = client.post(
-                "/auth/token/refresh/",
-                {"refresh": str(refresh_token(alice))},
-                "application/json",
-                headers={"User-Agent": agent},
-            )
-            assert answer.status_code == 200
-    assert not mailoutbox
+def test_nobody_is_told_of_a_new_device(alice: Any, client: Client, strategy: str) -> None:
+    told: list[str] = []
+
+    def receive(sender: str, sid: str, **kwargs: Any) -> None:
+        told.append(sid)
+
+    signals.new_device_signed_in.connect(receive)
+    notice = {"base_url": "https://example.com", "send": None}
+    try:
+        with override_settings(JWT_REDIS={**ADOPT, "STRATEGY": strategy, "SIGN_IN_NOTICE": notice}):
+            for age, agent in ((90, "curl/8.5.0"), (60, "Wget/1.21"), (30, "HTTPie/3.2")):
+                answer = client.post(
+                    "/auth/token/refresh/",
+                    {"refresh": str(refresh_token(alice, age))},
+                    "application/json",
+                    headers={"User-Agent": agent},
+                )
+                assert answer.status_code == 200
+            # But it is of one that signs in.
+            request = RequestFactory().get("/", headers={"User-Agent": "Lynx/2.9"})
+            signed_in = sessions.open_session(alice, request)["sid"]
+    finally:
+        signals.new_device_signed_in.disconnect(receive)
+    assert told == [signed_in]
 
 
 def test_cleaning_up_counts_adopted_sessions(alice: Any, client: Client) -> None:
