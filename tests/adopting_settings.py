@@ -1,0 +1,7 @@
+"""The test project, adopting tokens from before there were sessions."""
+
+from __future__ import annotations
+
+from tests.settings import *  # noqa: F403
+
+JWT_REDIS = {"ALIAS": "sessions", "LEGACY_TOKENS": "adopt"}
