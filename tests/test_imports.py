@@ -110,6 +110,77 @@ def test_what_simple_jwt_has_blacklisted_is_refused_without_it(shop: Shop) -> No
         assert len(store.keys("jwt:{!many*")) == MANY
 
 
+# While the app is still installed.
+BESIDE = """
+import json
+from django.contrib.auth.models import User
+from django.test import Client, override_settings
+from django.utils import timezone
+from jwt_redis import sessions
+from rest_framework_simplejwt.tokens import RefreshToken, SlidingToken
+from rest_framework_simplejwt.token_blacklist.models import BlacklistedToken, OutstandingToken
+
+user = User.objects.get(username="user3")
+ask = Client()
+def me(token):
+    return ask.get("/me/", headers={"Authorization": f"Bearer {token}"}).status_code
+def post(path, **data):
+    return ask.post(path, data, "application/json")
+def is_listed(token):
+    return BlacklistedToken.objects.filter(token__jti=token["jti"]).exists()
+
+facts = {}
+ours = sessions.open_session(user)
+access = str(ours.access_token)
+before = me(access)
+RefreshToken(str(ours)).blacklist()
+facts["by its api"] = [before, me(access), post("/token/refresh/", refresh=str(ours)).status_code]
+
+old = RefreshToken.for_user(user)
+rows = OutstandingToken.objects.filter(jti=old["jti"])
+BlacklistedToken.objects.bulk_create([BlacklistedToken(token=row) for row in rows])
+answer = post("/token/refresh/", refresh=str(old))
+facts["by a row"] = [answer.status_code, answer.json()["reason"], post("/token/verify/", token=str(old)).status_code]
+
+gone, ended = RefreshToken.for_user(user), sessions.open_session(user)
+facts["signed out here"] = [post("/token/blacklist/", refresh=str(one)).status_code for one in (gone, ended)]
+facts["listed there"] = [is_listed(gone), is_listed(ended)]
+
+odd = RefreshToken()
+odd["user_id"] = "abc"
+facts["odd"] = post("/token/blacklist/", refresh=str(odd)).status_code
+print(json.dumps(facts))
+"""
+SLIDING = """
+import json
+from django.contrib.auth.models import User
+from django.test import Client
+from rest_framework_simplejwt.tokens import SlidingToken
+from rest_framework_simplejwt.token_blacklist.models import BlacklistedToken, OutstandingToken
+
+token = SlidingToken.for_user(User.objects.get(username="user4"))
+ask = lambda: Client().get("/me/", headers={"Authorization": f"Bearer {token}"}).status_code
+facts = [ask()]
+rows = OutstandingToken.objects.filter(jti=token["jti"])
+BlacklistedToken.objects.bulk_create([BlacklistedToken(token=row) for row in rows])
+print(json.dumps([*facts, ask()]))
+"""
+
+
+@pytest.mark.slow
+def test_while_its_app_is_installed_its_rows_count(shop: Shop) -> None:
+    assert json.loads(shop.script("switched", BESIDE)) == {
+        "by its api": [200, 401, 401],
+        "by a row": [401, "token_blacklisted", 400],
+        "signed out here": [200, 200],
+        "listed there": [True, True],
+        "odd": 200,
+    }
+    sliding = 'from shop.switched import *\nSIMPLE_JWT["AUTH_TOKEN_CLASSES"] = ["jwt_redis.tokens.SlidingToken"]\n'
+    (shop.folder / "shop/sliding.py").write_text(sliding)
+    assert json.loads(shop.script("sliding", SLIDING)) == [200, 401]
+
+
 @pytest.mark.slow
 def test_where_it_would_be_in_vain_it_says_so(shop: Shop, tmp_path: Path) -> None:
     assert "is not in INSTALLED_APPS" in shop.manage("enforced", "jwt_import_blacklist", ok=False)
