@@ -55,6 +55,9 @@ RULES: Final = {
 }
 
 
+_WITHOUT_SESSION: Final = "Nothing was found that would refuse the token, and it needs no session."
+
+
 def _judge(claims: Claims, state: UserState, marker: Marker) -> Verdict:
     settings = config()
     verdict = decide(claims, state, marker, settings.strategy, time.time(), leeway_seconds(), settings.journal)
@@ -217,7 +220,7 @@ async def acheck(
 
 
 def _explained(claims: Claims, state: UserState, verdict: Verdict) -> Explanation:
-    rule = RULES[verdict.reason]
+    rule = RULES[verdict.reason] if verdict.reason or verdict.session else _WITHOUT_SESSION
     if isinstance(state.session, EndedSession):
         rule += f" Why: {state.session.why}."
     if not verdict.allowed and config().observe:
