@@ -16,7 +16,7 @@ from jwt_redis.conf import config
 from jwt_redis.decoding import claims_of
 from jwt_redis.exceptions import InsufficientAuthentication
 from jwt_redis.keys import user_id
-from jwt_redis.sessions.observing import note_refusal
+from jwt_redis.sessions.observing import anote_refusal, note_refusal
 from jwt_redis.verdicts import AUTH_TIME_CLAIM, NO_SESSION
 
 __all__ = ["HasLiveSession", "IsSessionOwner", "LoggedInWithin"]
@@ -52,6 +52,14 @@ def has_session(token: Token) -> bool:
     """Is the token one with a session? With ``OBSERVE`` one without passes."""
     if token.payload.get("sid") is None and config().observe:
         note_refusal(claims_of(token).user, None, NO_SESSION, "HasLiveSession")
+        return True
+    return token.payload.get("sid") is not None
+
+
+async def ahas_session(token: Token) -> bool:
+    """:func:`has_session`, telling async receivers too."""
+    if token.payload.get("sid") is None and config().observe:
+        await anote_refusal(claims_of(token).user, None, NO_SESSION, "HasLiveSession")
         return True
     return token.payload.get("sid") is not None
 

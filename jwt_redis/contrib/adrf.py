@@ -46,4 +46,4 @@ class HasLiveSession(permissions.HasLiveSession):
                 accepted(token, verdict)
             except TokenError as error:
                 raise InvalidToken(error.args[0]) from error
-        return permissions.has_session(token)
+        return await permissions.ahas_session(token)
