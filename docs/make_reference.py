@@ -90,6 +90,8 @@ def _or(words: list[str]) -> str:
 
 def kind(hint: Any, name: str) -> str:
     """What may be put there, from the field's annotation."""
+    if name == "LEGACY_TOKENS":
+        return '`"refuse"`, `"adopt"`, or a dict'
     origin, args = get_origin(hint), get_args(hint)
     if origin in (Union, UnionType):
         return _or(["`None`" if arg is type(None) else kind(arg, name) for arg in args])

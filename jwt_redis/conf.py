@@ -377,7 +377,8 @@ def _events(value: object) -> frozenset[str]:
     return frozenset(value)
 
 
-class LegacyTokens(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class LegacyTokens:
     """Tokens without a session are accepted, as those are that Simple JWT issued before it had one."""
 
     # Seconds of the epoch: only what was issued before that moment. None: whenever that was.

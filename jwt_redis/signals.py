@@ -41,8 +41,7 @@ user_revoked = Signal()
 everything_revoked = Signal()
 
 #: With ``OBSERVE``: something was let through that would have been refused. Arguments: ``user`` and ``sid`` (None where
-#: there is none), ``reason`` (a refusal's, or one of those in the page on coming from Simple JWT), ``use_case`` (where that
-#: was).
+#: there is none), ``reason`` (a refusal's, or one that the page on coming from Simple JWT has), ``use_case`` (where).
 refusal_observed = Signal()
 
 #: Redis could not be asked and ``ON_REDIS_FAILURE`` let a token through unchecked. Arguments: ``user``, ``sid``,

@@ -39,6 +39,8 @@ from tests.blocks import DOCS, ROOT, Block, blocks, commands, matches
 
 # What is run as a whole, by whom.
 STORIES = {
+    "docs/how-to/from-knox.md": "tests/test_from_others.py",
+    "docs/how-to/from-allauth.md": "tests/test_from_others.py",
     "docs/how-to/dj-rest-auth.md": "tests/test_docs_blocks.py",
     "docs/tutorial/sign-another-browser-out.md": "tests/test_tutorial.py",
     "docs/how-to/tls-and-acl.md": "tests/test_docs_servers.py",
