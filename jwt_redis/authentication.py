@@ -20,8 +20,7 @@ from rest_framework_simplejwt.utils import get_md5_hash_password
 from jwt_redis import fingerprints, sessions, stock_blacklist
 from jwt_redis.conf import FailurePolicy, config, simplejwt_setting
 from jwt_redis.cookies import access_cookie, aenforce_csrf, enforce_csrf, vary_view
-from jwt_redis.decoding import UNFIT
-from jwt_redis.decoding import claims_of
+from jwt_redis.decoding import UNFIT, claims_of
 from jwt_redis.keys import user_id
 from jwt_redis.sessions.ending import aend_session_of_former_password, end_session_of_former_password
 from jwt_redis.sessions.observing import anote_refusal, note_refusal
@@ -326,8 +325,8 @@ class JWTAuthentication(RevocationCheckMixin):
         """Simple JWT's own claim is of the hash, which may have been upgraded alone: the session's witness tells."""
         id_field, id_claim = simplejwt_setting("USER_ID_FIELD"), simplejwt_setting("USER_ID_CLAIM")
         user = self.user_model.objects.filter(**{id_field: token[id_claim]}).first()
-        if user is not None and not self.check_password_witness(user, token):
-            end_session_of_former_password(user, token.payload["sid"])
+        if user is not None and not self.check_password_witness(user, token) and not config().observe:
+            end_session_of_former_password(user, _sid(token))
 
     async def aget_user(self, validated_token: Token) -> Any:
         """:meth:`get_user` with the async ORM; in a thread where a subclass has changed that alone."""
@@ -344,8 +343,8 @@ class JWTAuthentication(RevocationCheckMixin):
             claimed = validated_token.payload.get(simplejwt_setting("REVOKE_TOKEN_CLAIM"))
             if claimed != get_md5_hash_password(user.password):
                 # As _end_if_password_changed has it.
-                if not await self.acheck_password_witness(user, validated_token):
-                    await aend_session_of_former_password(user, validated_token.payload["sid"])
+                if not await self.acheck_password_witness(user, validated_token) and not config().observe:
+                    await aend_session_of_former_password(user, _sid(validated_token))
                 raise AuthenticationFailed(_("The user's password has been changed."), code="password_changed")
         if not await self.acheck_password_witness(user, validated_token):
             if config().observe:

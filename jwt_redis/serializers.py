@@ -14,10 +14,8 @@ from rest_framework_simplejwt import serializers as stock
 from rest_framework_simplejwt.utils import get_md5_hash_password
 
 from jwt_redis import sessions, stock_blacklist
-from jwt_redis.conf import simplejwt_setting
-from jwt_redis.decoding import UNFIT, claims_of
 from jwt_redis.conf import config, simplejwt_setting
-from jwt_redis.decoding import claims_of
+from jwt_redis.decoding import UNFIT, claims_of
 from jwt_redis.devices import device_of, signing_in_from
 from jwt_redis.exceptions import RevocationUnavailable, RevokedToken
 from jwt_redis.journal import acting_as
