@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 from uuid import UUID
 
 from jwt_redis.conf import config, simplejwt_setting
@@ -21,6 +21,7 @@ __all__ = [
     "TRUSTED",
     "USED",
     "UserTag",
+    "claim_of",
     "devices_key",
     "is_of_user",
     "known_key",
@@ -94,6 +95,11 @@ NOBODY = UserTag(_NOBODYS)
 def user_tag(user: str) -> UserTag:
     """``user``, as from :func:`user_id`, made safe for a hash tag; at most 96 ASCII characters."""
     return user if isinstance(user, UserTag) else UserTag(_tag(user))
+
+
+def claim_of(tag: UserTag) -> str:
+    """The user-id claim's value. Of a very long one nothing but the tag is known, which serves as well."""
+    return tag if tag.startswith(_DIGEST_MARK) else unquote(tag, errors="surrogatepass")
 
 
 def user_key(user: str) -> str:

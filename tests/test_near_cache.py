@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import random
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -474,7 +475,7 @@ def test_the_lease_counts_from_before_the_question(
         return execute(*many)
 
     monkeypatch.setattr(client, "execute", slow)
-    follower._proven_at = float("-inf")
+    follower._questions.proven_at = float("-inf")
     follower._position = None
     wait_for(lambda: len(asked) > 3, "it has asked again", 10)
     assert follower.believed_until <= asked[-2] + LEASE
@@ -517,15 +518,15 @@ def test_it_waits_for_news_or_looks_now_and_then(store: redis.Redis, alice: Any)
 def test_too_many_that_wait_look_now_and_then_instead(near_whitelist: None, monkeypatch: pytest.MonkeyPatch) -> None:
     follower = near_cache._follower
     assert follower is not None
-    monkeypatch.setattr(following.random, "random", lambda: 0.5)
+    monkeypatch.setattr(random, "random", lambda: 0.5)
     for waiting, is_polling in ((200, False), (300, False), (401, True), (150, True)):
-        follower._choose(waiting)
-        assert follower._is_polling == is_polling, waiting
-    monkeypatch.setattr(following.random, "random", lambda: 0.95)
-    follower._choose(150)
-    assert follower._is_polling
-    follower._choose(99)
-    assert not follower._is_polling
+        follower._crowd.choose(waiting)
+        assert follower._crowd.is_polling == is_polling, waiting
+    monkeypatch.setattr(random, "random", lambda: 0.95)
+    follower._crowd.choose(150)
+    assert follower._crowd.is_polling
+    follower._crowd.choose(99)
+    assert not follower._crowd.is_polling
 
 
 def test_settings_that_change_end_it(near: str, alice: Any) -> None:

@@ -18,7 +18,7 @@ from django.urls import NoReverseMatch, reverse
 
 from jwt_redis.conf import simplejwt_setting
 from jwt_redis.decoding import UNFIT
-from jwt_redis.keys import UserTag, user_id, user_tag
+from jwt_redis.keys import UserTag, claim_of, user_id, user_tag
 
 __all__ = ["LIMIT", "actor_name", "change_url", "claim_of", "find", "name_of", "shown", "tag_of", "users_of"]
 
@@ -37,11 +37,6 @@ def tag_of(text: str) -> UserTag | None:
     except ValueError:
         return None
     return tag if text and tag == text else None
-
-
-def claim_of(tag: UserTag) -> str:
-    """The user-id claim's value. Of a very long one nothing but the tag is known, which serves as well."""
-    return tag if tag.startswith("~") else unquote(tag, errors="surrogatepass")
 
 
 def shown(tag: str) -> str:

@@ -21,41 +21,29 @@ from django.db import connections
 from jwt_redis import observers
 from jwt_redis.conf import Config, NearCache, leeway_seconds, longest_access_lifetime
 from jwt_redis.exceptions import RevocationUnavailable
+from jwt_redis.log_reading import (
+    LONGEST_PAUSE,
+    LONGEST_WAIT,
+    PAGE,
+    SPACING,
+    WAITING,
+    Crowd,
+    Position,
+    Questions,
+    clock,
+    read_on,
+)
 from jwt_redis.near_cache.memory import CLOCK_DIFFERENCE, Memory
 from jwt_redis.observers import Observer
 from jwt_redis.records import Marker, SessionRecord
 from jwt_redis.recovery import trusted
-from jwt_redis.store import client, commands, gate, markers
+from jwt_redis.store import client, commands, gate
 from jwt_redis.store.commands import LogEntry, LogPage
 from jwt_redis.store.waker import Waker
 
 __all__ = ["Follower", "clock"]
 
 logger = logging.getLogger(__name__)
-
-# Entries that one question may bring.
-PAGE: Final = 2000
-# Parts of a lease: how long to wait for something new, and how often to have it proven who the primary is.
-WAITING: Final = 0.4
-# Seconds, at most: a thread that is to end notices it in between.
-LONGEST_WAIT: Final = 0.4
-PROVING: Final = 0.3
-# Seconds between two questions while revocations pour in, so that many followers do not busy Redis with each of them.
-SPACING: Final = 0.02
-# Seconds between two attempts, at most, while Redis cannot be asked.
-LONGEST_PAUSE: Final = 2.0
-# Seconds between two looks at how many processes are waiting.
-COUNTING: Final = 30.0
-
-# Where there is one, a clock that goes on while the machine is suspended.
-if hasattr(time, "CLOCK_BOOTTIME"):
-
-    def clock() -> float:
-        """Seconds, from any point in time."""
-        return time.clock_gettime(time.CLOCK_BOOTTIME)
-
-else:
-    clock = time.monotonic
 
 
 class Follower:
@@ -77,13 +65,10 @@ class Follower:
         )
         self._records: OrderedDict[str, SessionRecord] = OrderedDict()
         # The last entry that was heard, its number, and the store that it was in. None: all is to be read anew.
-        self._position: tuple[str, int, str] | None = None
+        self._position: Position | None = None
         # How often trust had been established by then: another server may have other entries under the same numbers.
         self._epoch = 0
-        self._proven_at = float("-inf")
-        # The same moment by time.monotonic(), from which the copy of the marker counts.
-        self._marker_from = float("-inf")
-        self._asked_at = 0.0
+        self._questions = Questions(settings.lease)
         # When the primary last proved what is believed, or when it began. Whether the lease was held since.
         self._known_at = clock()
         self._has_lease = False
@@ -91,8 +76,7 @@ class Follower:
         self._was_hinted = False
         self._stopping = threading.Event()
         self._waker: Waker | None = None
-        self._is_polling = False
-        self._next_count = 0.0
+        self._crowd = Crowd(settings.max_waiting)
         self._thread = threading.Thread(target=self._run, name="jwt_redis-near-cache", daemon=True)
 
     def start(self) -> None:
@@ -165,45 +149,25 @@ class Follower:
             self._read_on(self._position)
 
     def _ask(self, after: str) -> LogPage:
-        """``_asked_at`` is from before the question; the lease counts from when the primary was last proven."""
-        self._asked_at = clock()
-        # A direct check rests on the same proof, and may do so for a second, however long the lease.
-        proves = self._asked_at - self._proven_at >= min(PROVING * self._settings.lease, markers.MAX_AGE / 2)
-        asked_at = time.monotonic()
-        # In that order: what came in between is in the log and not yet counted. The other way round it would be missed.
-        (marker, now), entries = client.execute(
-            commands.read_moment(proves_primary=proves),
-            commands.read_log_end(proves_primary=proves)
-            if after == _END
-            else commands.read_log(after, PAGE, proves_primary=proves),
-        )
-        page = LogPage(marker, now, entries)
-        markers.seen(page.marker, asked_at if proves else self._marker_from)
-        if proves:
-            self._proven_at, self._marker_from = self._asked_at, asked_at
-        return page
+        """The lease counts from when the primary was last proven."""
+        entries = commands.read_log_end() if after == _END else commands.read_log(after, PAGE)
+        return self._questions.answered(client.execute(*self._questions.next(entries)))
 
-    def _read_on(self, position: tuple[str, int, str]) -> None:
-        after, number, store_id = position
-        page = self._ask(after)
-        marker = _present(page.marker)
+    def _read_on(self, position: Position) -> None:
+        page = self._ask(position[0])
         # Before anything is missed: what was heard is true in any case.
         self.memory.hear(page.entries)
-        for entry in page.entries:
-            number += 1
-            if entry.number != number:
-                return self._resync("an entry is missing")
-        is_all = len(page.entries) < PAGE
-        if marker.store_id != store_id or self._epoch != gate.established():
-            return self._resync("the store or its server is another one")
-        if is_all and marker.revocations > number:
-            return self._resync("entries are missing")
-        self._position = (page.entries[-1].id if page.entries else after, number, store_id)
+        read, wrong = read_on(position, page, PAGE)
+        if not wrong and self._epoch != gate.established():
+            wrong = "the store or its server is another one"
+        if wrong:
+            return self._resync(wrong)
+        self._position = read
         if self._was_hinted and not page.entries:
             # It waits at a server that knows more than the primary; and whoever is told so must not ask at once, again.
             self._close_waker()
         self._was_busy = bool(page.entries) or self._was_hinted
-        if is_all:
+        if len(page.entries) < PAGE:
             self._believe()
         return None
 
@@ -216,9 +180,9 @@ class Follower:
     def _believe(self) -> None:
         if not self._stopping.is_set():
             self._tell()
-            self._known_at = self._proven_at
+            self._known_at = self._questions.proven_at
             self._has_lease = True
-            self.believed_until = self._proven_at + self._settings.lease
+            self.believed_until = self._questions.proven_at + self._settings.lease
 
     def _tell(self) -> None:
         """Observers hear how old what is known has become, and of a lease that was held and is over, once."""
@@ -232,7 +196,7 @@ class Follower:
 
     def _read_all(self) -> None:
         """The whole log; and from which moment on it lacks nothing."""
-        self._proven_at = float("-inf")
+        self._questions.proven_at = float("-inf")
         if client.is_cluster():
             # A log that has moved to another node may lack what the users' nodes have.
             page = self._ask(_END)
@@ -257,7 +221,7 @@ class Follower:
         # Tokens are told by the clock of this side, should it be ahead.
         complete_from += max(0.0, time.time() - page.now)
         number = max(last.number if last else 0, marker.revocations)
-        self._position = (last.id if last else "0", number, marker.store_id)
+        self._position = Position(last.id if last else "0", number, marker.store_id)
         self.memory.is_complete_from(complete_from)
         self._believe()
         return None
@@ -291,7 +255,7 @@ class Follower:
         if self._position is None or self._stopping.is_set():
             return
         if self._was_busy:
-            self._stopping.wait(max(0.0, SPACING - (clock() - self._asked_at)))
+            self._stopping.wait(max(0.0, SPACING - (clock() - self._questions.asked_at)))
         if not self._waits_for_news():
             # Not all at once.
             self._stopping.wait(self._settings.poll * random.uniform(0.8, 1.0))  # noqa: S311
@@ -300,17 +264,15 @@ class Follower:
         """Wait until there is something new, if this is one of the processes that do. It need not be right: it is
         the next question that counts."""
         self._was_hinted = False
-        if client.is_cluster() or not self._settings.max_waiting:
-            return False
-        if self._is_polling and clock() < self._next_count:
+        if client.is_cluster() or (self._crowd.is_polling and not self._crowd.is_due()):
             return False
         try:
             if self._waker is None:
                 self._waker = Waker(min(WAITING * self._settings.lease, LONGEST_WAIT))
-            if clock() >= self._next_count:
-                self._next_count = clock() + COUNTING * random.uniform(0.8, 1.2)  # noqa: S311
-                self._choose(self._waker.waiting())
-            if self._is_polling:
+            if self._crowd.is_due():
+                self._crowd.counting()
+                self._crowd.choose(self._waker.waiting())
+            if self._crowd.is_polling:
                 # A connection less, until the next count.
                 self._close_waker()
                 return False
@@ -325,14 +287,6 @@ class Follower:
         if self._waker is not None:
             self._waker.close()
         self._waker = None
-
-    def _choose(self, waiting: int) -> None:
-        """By lot, so that not all of too many change at once."""
-        most = self._settings.max_waiting
-        if not self._is_polling:
-            self._is_polling = waiting > most and random.random() < (waiting - most) / waiting  # noqa: S311
-        elif waiting < most // 2:
-            self._is_polling = random.random() < 0.9  # noqa: S311
 
 
 # In place of an entry's id: the log's last.

@@ -294,7 +294,7 @@ def execute(*many: Command[Any]) -> Any:
             breaker = _breaker_of(server, many[0])
             if attempt == 0:
                 _admit(breaker, many[0])
-            if many[-1].proves_primary:
+            if many[0].proves_primary or many[-1].proves_primary:
                 _ask_sentinel(server)
             talk = conversation(many, isinstance(server, redis.RedisCluster), markers.store_id(), unlogged)
             wire = next(talk)
@@ -453,7 +453,7 @@ async def _aexecute(server: redis.asyncio.Redis, many: tuple[Command[Any], ...],
                 result = read_reply(many[0], await _aone(server, many[0].args))
                 breaker.succeeded()
                 return result
-            if many[-1].proves_primary:
+            if many[0].proves_primary or many[-1].proves_primary:
                 await _aask_sentinel(server)
             talk = conversation(many, cluster, markers.store_id(), unlogged)
             wire = next(talk)

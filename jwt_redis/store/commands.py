@@ -54,6 +54,7 @@ __all__ = [
     "read_known",
     "read_log",
     "read_log_end",
+    "read_log_from",
     "read_marker",
     "read_moment",
     "read_refreshes",
@@ -196,6 +197,7 @@ class LogEntry(NamedTuple):
     kind: str
     user: str
     target: str
+    reason: str = ""
 
     @property
     def moment(self) -> float:
@@ -283,19 +285,23 @@ def read_moment(*, proves_primary: bool) -> Command[tuple[Marker | None, float]]
     return Command((keys.marker_key(),), (), parse, _script("marker", False), proves_primary=proves_primary)
 
 
-def read_log(after: str, limit: int, *, proves_primary: bool = False) -> Command[tuple[LogEntry, ...]]:
+def read_log(after: str, limit: int) -> Command[tuple[LogEntry, ...]]:
     """What the log has behind an entry (XRANGE), at most ``limit``. Not by a script, where each entry costs Redis six
     times as much."""
     key = keys.log_key()
-    args = ("XRANGE", key, f"({after}", "+", "COUNT", limit)
-    return Command((key,), args, _log_entries, proves_primary=proves_primary)
+    return Command((key,), ("XRANGE", key, f"({after}", "+", "COUNT", limit), _log_entries)
 
 
-def read_log_end(*, proves_primary: bool = False) -> Command[tuple[LogEntry, ...]]:
+def read_log_from(first: str, limit: int) -> Command[tuple[LogEntry, ...]]:
+    """:func:`read_log`, and the entry ``first`` itself."""
+    key = keys.log_key()
+    return Command((key,), ("XRANGE", key, first, "+", "COUNT", limit), _log_entries)
+
+
+def read_log_end() -> Command[tuple[LogEntry, ...]]:
     """The log's last entry (XREVRANGE)."""
     key = keys.log_key()
-    args = ("XREVRANGE", key, "+", "-", "COUNT", 1)
-    return Command((key,), args, _log_entries, proves_primary=proves_primary)
+    return Command((key,), ("XREVRANGE", key, "+", "-", "COUNT", 1), _log_entries)
 
 
 def _log_entries(reply: Any) -> tuple[LogEntry, ...]:
@@ -313,6 +319,7 @@ def _log_entry(entry_id: str, fields: dict[str, str]) -> LogEntry:
         fields.get("kind", ""),
         fields.get("user", ""),
         fields.get("id", ""),
+        fields.get("reason", ""),
     )
 
 

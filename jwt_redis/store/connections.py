@@ -247,10 +247,12 @@ def _guard(made: Any) -> None:
         made.connection_pool.disconnect()
 
 
-def aconnect() -> redis.asyncio.Redis:
-    """A new client of ``redis.asyncio``, for the running event loop."""
+def aconnect(*, gated: bool = True) -> redis.asyncio.Redis:
+    """A new client of ``redis.asyncio``, for the running event loop. ``gated``: as for :func:`connect`."""
     if factory := config().client_factory:
         made: Any = factory(asynchronous=True)
+        if not gated:
+            return cast("redis.asyncio.Redis", made)
         if isinstance(made, redis.asyncio.RedisCluster):
             # No connection is open yet: it connects at its first command.
             made.connection_kwargs["redis_connect_func"] = gate.agate
@@ -264,8 +266,9 @@ def aconnect() -> redis.asyncio.Redis:
     kwargs: dict[str, Any] = {
         **_connection_kwargs(options),
         "retry": AsyncRetry(NoBackoff(), 0),
-        "redis_connect_func": gate.agate,
     }
+    if gated:
+        kwargs["redis_connect_func"] = gate.agate
     if isinstance(connections, SentinelConnectionFactory):
         parsed = urlparse(url)
         kwargs["db"] = int(parsed.path.strip("/") or 0)

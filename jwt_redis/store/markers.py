@@ -30,8 +30,9 @@ def known() -> Marker | None:
     return copy[0]
 
 
-def seen(marker: Marker | None, asked_at: float) -> Marker:
-    """Remember what was read. ``asked_at``: ``time.monotonic()`` from *before* the question was sent.
+def seen(marker: Marker | None, asked_at: float, known: tuple[str, int] | None = None) -> Marker:
+    """Remember what was read. ``asked_at``: ``time.monotonic()`` from *before* the question was sent; ``known``: what
+    :func:`trusted_store` said then, where this process may have revoked something since.
 
     The connection that it was read from may have been made for it; one that is made later is not counted yet.
 
@@ -40,7 +41,13 @@ def seen(marker: Marker | None, asked_at: float) -> Marker:
     global _copy
     admitted = gate.admitted()
     store = _store
-    if marker is None or store is None or marker.store_id != store[0] or marker.is_mending or is_rolled_back(marker):
+    if (
+        marker is None
+        or store is None
+        or marker.store_id != store[0]
+        or marker.is_mending
+        or is_rolled_back(marker, known)
+    ):
         _copy = None
         raise UntrustedStore("the marker is missing, or is not the one that was trusted")
     _copy = (marker, asked_at + MAX_AGE, admitted)
