@@ -28,12 +28,14 @@ def http_server(
     prepared: Path | None = None,
     more: Sequence[str] = (),
     asgi: bool = False,
+    program: Sequence[str] = (),
     **environment: str,
 ) -> Iterator[str]:
     """Serve the test project with a database file in ``folder``, and the run's Redis. Yields the base URL.
 
     ``prepared``: a database file to copy there, in place of making one; one that is there already is used.
-    ``more``: arguments for the server. ``asgi``: uvicorn in place of gunicorn.
+    ``more``: arguments for the server. ``asgi``: uvicorn in place of gunicorn. ``program``: another
+    module to run in place of either, with its arguments, among them "{port}".
     """
     database = folder / "db.sqlite3"
     env = {
@@ -50,7 +52,9 @@ def http_server(
     elif not database.exists():
         shutil.copy(prepared, database)
     port = free_port()
-    if asgi:
+    if program:
+        arguments = [argument.format(port=port) for argument in program]
+    elif asgi:
         application = ["uvicorn", "django.core.asgi:get_asgi_application", "--factory", "--lifespan", "off"]
         arguments = [*application, "--port", str(port), "--workers", str(workers), "--log-level", "warning", *more]
     else:

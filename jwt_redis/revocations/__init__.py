@@ -7,17 +7,23 @@ from __future__ import annotations
 
 from jwt_redis.revocations.events import ALL, GAP, HEARD, OTHERS, SESSION, TOKEN, UNAVAILABLE, USER, Event
 from jwt_redis.revocations.following import Following, follow
+from jwt_redis.revocations.watching import REVOCATION_UNAVAILABLE, TOKEN_EXPIRED, Ending, Watch, watch
 
 __all__ = [
     "ALL",
     "GAP",
     "HEARD",
     "OTHERS",
+    "REVOCATION_UNAVAILABLE",
     "SESSION",
     "TOKEN",
+    "TOKEN_EXPIRED",
     "UNAVAILABLE",
     "USER",
+    "Ending",
     "Event",
     "Following",
+    "Watch",
     "follow",
+    "watch",
 ]

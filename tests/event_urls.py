@@ -1,0 +1,49 @@
+"""Event streams, and what a process holds for them."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+from typing import Any
+
+from django.http import JsonResponse
+from django.urls import include, path
+
+from jwt_redis.contrib.sse.views import SessionEventsView
+from jwt_redis.revocations import watching
+from tests.urls import untouched
+
+
+class Quick(SessionEventsView):
+    heartbeat = 0.3
+    retry = 0.5
+
+
+class HeaderOnly(Quick):
+    uses_cookies = False
+
+
+async def held(request: Any) -> JsonResponse:
+    """What is held in this process for whoever is watched."""
+    gc.collect()
+    tasks = [task.get_name() for task in asyncio.all_tasks()]
+    return JsonResponse(
+        {
+            "hubs": len(watching._hubs),
+            "watches": sum(len(hub._watches) for hub in watching._hubs.values()),
+            "index": sum(len(hub._index) for hub in watching._hubs.values()),
+            "followers": tasks.count("jwt_redis-watch"),
+            "sockets": tasks.count("jwt_redis-socket"),
+            "tasks": len(tasks),
+        }
+    )
+
+
+urlpatterns = [
+    path("auth/", include("jwt_redis.urls")),
+    path("events/", include("jwt_redis.contrib.sse.urls")),
+    path("quick/", Quick.as_view()),
+    path("header-only/", HeaderOnly.as_view()),
+    path("held/", held),
+    path("untouched/", untouched),
+]

@@ -1,0 +1,349 @@
+"""Sockets over uvicorn and daphne, with a client that is not ours: who comes in, and when who has to go."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AsyncExitStack
+from typing import Any
+
+import pytest
+import requests
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+
+from jwt_redis.testing.servers import RedisServer
+from tests.server import http_server
+from tests.test_sse import bearer, held, sign_in, sign_out, wait_until_nothing_is_held
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+WAIT = 10.0
+PROGRAMS = {
+    "uvicorn": ["uvicorn", "tests.event_asgi:application", "--port", "{port}", "--log-level", "warning"],
+    "daphne": ["daphne", "-p", "{port}", "-v", "0", "tests.event_asgi:application"],
+}
+
+
+@pytest.fixture(scope="module")
+def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    options = {"appendonly": "yes", "appendfsync": "always"}
+    with RedisServer(folder=tmp_path_factory.mktemp("redis"), options=options) as server:
+        yield server
+
+
+@pytest.fixture(scope="module", params=PROGRAMS)
+def site(
+    request: pytest.FixtureRequest, own: RedisServer, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[str]:
+    folder = tmp_path_factory.mktemp(request.param)
+    environment = {"JWT_REDIS_TEST_URL": own.url, "JWT_REDIS_TEST_ACCESS": "8"}
+    with http_server(
+        folder, settings="tests.event_settings", program=PROGRAMS[request.param], **environment
+    ) as base:
+        yield base
+
+
+async def signed_in(base: str) -> dict[str, Any]:
+    return await asyncio.to_thread(sign_in, base)
+
+
+async def out(base: str, who: dict[str, Any]) -> None:
+    await asyncio.to_thread(sign_out, base, who)
+
+
+def dial(base: str, path: str = "echo/", headers: dict[str, str] | None = None, **options: Any) -> Any:
+    url = base.replace("http", "ws", 1) + "/ws/" + path
+    return connect(url, additional_headers=headers or {}, proxy=None, open_timeout=WAIT, **options)
+
+
+async def closed(socket: ClientConnection) -> tuple[int, str]:
+    """How the server has closed it."""
+    async with asyncio.timeout(WAIT):
+        try:
+            while True:
+                await socket.recv()
+        except ConnectionClosed as error:
+            assert error.rcvd is not None
+            return error.rcvd.code, error.rcvd.reason
+
+
+async def refused(opening: Any) -> int:
+    with pytest.raises(InvalidStatus) as error:
+        async with opening:
+            pass
+    return int(error.value.response.status_code)
+
+
+# Who comes in ---------------------------------------------------------------------------------------------------------
+
+
+async def test_by_header_by_subprotocol_and_by_cookie(site: str) -> None:
+    who = await signed_in(site)
+    cookie = {"Cookie": f"access_token={who['access']}"}
+    async with dial(site, headers=bearer(who)) as socket:
+        assert (await socket.recv()).startswith("hello ")
+        assert socket.subprotocol is None
+        await socket.send("x")
+        assert (await socket.recv()).startswith("echo ")
+    async with dial(site, subprotocols=["jwt", who["access"]]) as socket:
+        assert (await socket.recv()).startswith("hello ")
+        assert socket.subprotocol == "jwt"
+    for headers in ({**cookie, "Origin": site}, cookie):
+        async with dial(site, headers=headers) as socket:
+            assert (await socket.recv()).startswith("hello ")
+
+
+async def test_another_sites_page_does_not_get_in_by_cookie(site: str) -> None:
+    who = await signed_in(site)
+    cookie = {"Cookie": f"access_token={who['access']}"}
+    for origin in ("https://evil.example", "null", site + "0", site.replace("http", "https")):
+        assert await refused(dial(site, headers={**cookie, "Origin": origin})) in (401, 403), origin
+    # What no page can send is not asked where it comes from.
+    async with dial(site, headers={**bearer(who), "Origin": "https://app.example"}) as socket:
+        assert (await socket.recv()).startswith("hello ")
+
+
+async def test_who_has_no_good_token_is_refused(site: str) -> None:
+    who, gone = await signed_in(site), await signed_in(site)
+    await out(site, gone)
+    status = (401, 403)
+    assert await refused(dial(site)) in status
+    for token in ("x", "a.b.c", who["access"][:-2], gone["access"]):
+        assert await refused(dial(site, headers={"Authorization": f"Bearer {token}"})) in status
+        assert await refused(dial(site, headers={"Cookie": f"access_token={token}", "Origin": site})) in status
+        assert await refused(dial(site, subprotocols=["jwt", token])) in status
+    assert await refused(dial(site, headers={"Authorization": "Bearer"})) in status
+    # A header says who is meant, whatever else there is.
+    assert await refused(dial(site, headers=bearer(gone), subprotocols=["jwt", who["access"]])) in status
+    await asyncio.to_thread(wait_until_nothing_is_held, site)
+
+
+async def test_a_consumer_of_ones_own_is_told_who_it_is(site: str) -> None:
+    who = await signed_in(site)
+    async with dial(site, "open/") as socket:
+        assert await socket.recv() == "None False []"
+    async with dial(site, "open/", subprotocols=["chat", "jwt", who["access"], "v2"]) as socket:
+        # The token is in nobody's list of what may be chosen.
+        assert (await socket.recv()).endswith("True ['chat', 'v2']")
+        assert socket.subprotocol == "jwt"
+    async with dial(site, "open/", subprotocols=["chat", "jwt"]) as socket:
+        assert (await socket.recv()).endswith("False ['chat', 'jwt']")
+
+
+async def test_the_query_string_says_nothing_unless_it_is_asked_to(site: str) -> None:
+    who = await signed_in(site)
+    async with dial(site, f"open/?token={who['access']}") as socket:
+        assert (await socket.recv()).startswith("None False")
+    async with dial(site, f"query/?token={who['access']}") as socket:
+        assert "True" in await socket.recv()
+    for query in ("", "?token=", "?token=x", f"?token={who['access']}&token=x", "?token=%ff%00"):
+        async with dial(site, "query/" + query) as socket:
+            assert (await socket.recv()).startswith("None False"), query
+
+
+# When who has to go ------------------------------------------------------------------------------------------------
+
+
+async def test_it_is_closed_on_logout_from_another_browser(site: str) -> None:
+    here, there = await signed_in(site), await signed_in(site)
+    async with dial(site, headers=bearer(here)) as socket, dial(site, headers=bearer(there)) as other:
+        began = time.monotonic()
+        await asyncio.to_thread(sign_out, site, there, "logout/others/")
+        assert await closed(socket) == (4401, "session_ended")
+        # A lease, and what this machine takes.
+        assert time.monotonic() - began < 5
+        await other.recv()
+        await other.send("still there")
+        assert (await other.recv()).endswith("still there")
+    await asyncio.to_thread(wait_until_nothing_is_held, site)
+
+
+async def test_a_consumer_may_say_good_bye(site: str) -> None:
+    who = await signed_in(site)
+    async with dial(site, "json/", headers=bearer(who)) as socket:
+        await socket.send(json.dumps({"a": 1}))
+        assert json.loads(await socket.recv()) == {"echo": {"a": 1}}
+        await out(site, who)
+        assert json.loads(await socket.recv()) == {"bye": "session_ended", "why": "logout"}
+        assert await closed(socket) == (4401, "session_ended")
+
+
+async def test_nothing_gets_through_after_the_end(site: str) -> None:
+    """Somebody who talks all the time is not heard after it, nor told anything."""
+    who, other = await signed_in(site), await signed_in(site)
+    async with dial(site, headers=bearer(who)) as socket, dial(site, headers=bearer(other)) as loud:
+        answered: list[float] = []
+
+        async def talk() -> None:
+            while True:
+                await socket.send("x")
+                await loud.send("shout")
+                await asyncio.sleep(0.002)
+
+        async def listen() -> tuple[int, str]:
+            try:
+                while True:
+                    await socket.recv()
+                    answered.append(time.monotonic())
+            except ConnectionClosed as error:
+                assert error.rcvd is not None
+                return error.rcvd.code, error.rcvd.reason
+
+        talking, listening = asyncio.create_task(talk()), asyncio.create_task(listen())
+        await asyncio.sleep(0.3)
+        await out(site, who)
+        ended = time.monotonic()
+        async with asyncio.timeout(WAIT):
+            assert await listening == (4401, "session_ended")
+        talking.cancel()
+        assert answered and answered[-1] < ended + 2
+
+
+async def test_it_is_closed_when_the_token_has_run_out(site: str) -> None:
+    who = await signed_in(site)
+    async with dial(site, headers=bearer(who)) as socket:
+        async with asyncio.timeout(15):
+            assert await asyncio.wait_for(closed(socket), 15) == (4401, "token_expired")
+
+
+async def test_another_token_keeps_it_open(site: str) -> None:
+    who, younger, stranger = await signed_in(site), None, None
+    async with dial(site, "graceful/", headers=bearer(who)) as socket:
+        await socket.recv()
+
+        async def offer(token: Any) -> dict[str, Any]:
+            await socket.send(json.dumps({"type": "reauthenticate", "token": token}))
+            answer: dict[str, Any] = json.loads(await asyncio.wait_for(socket.recv(), WAIT))
+            return answer
+
+        for bad in ("x", "", None, 7, who["access"][:-1] + "~"):
+            assert (await offer(bad))["type"] == "reauthentication_failed"
+        stranger = await asyncio.to_thread(sign_in_as, site, "bob", "battery staple")
+        assert (await offer(stranger["access"]))["type"] == "reauthentication_failed"
+        await socket.send("x")
+        assert "echo" in await socket.recv()
+        # It runs out, and there is a grace.
+        async with asyncio.timeout(15):
+            assert json.loads(await socket.recv()) == {"type": "token_expired", "grace": 3.0}
+        younger = await signed_in(site)
+        answer = await offer(younger["access"])
+        assert answer["type"] == "reauthenticated" and 0 < answer["expires_in"] <= 8
+        await socket.send("x")
+        assert "echo" in await socket.recv()
+        await out(site, younger)
+        assert await closed(socket) == (4401, "session_ended")
+
+
+def sign_in_as(base: str, name: str, password: str) -> dict[str, Any]:
+    with requests.Session() as http:
+        token = http.get(f"{base}/auth/csrf/", timeout=WAIT).json()["csrf_token"]
+        body = {"username": name, "password": password}
+        http.post(f"{base}/auth/token/", json=body, headers={"X-CSRFToken": token, "Origin": base}, timeout=WAIT)
+        return {"access": http.cookies["access_token"]}
+
+
+async def test_a_grace_ends_and_is_no_reprieve(site: str) -> None:
+    who, other = await signed_in(site), await signed_in(site)
+    async with dial(site, "graceful/", headers=bearer(who)) as socket:
+        await socket.recv()
+        async with asyncio.timeout(15):
+            assert "token_expired" in await socket.recv()
+        assert await closed(socket) == (4401, "token_expired")
+    other = await signed_in(site)
+    async with dial(site, "graceful/", headers=bearer(other)) as socket:
+        await socket.recv()
+        async with asyncio.timeout(15):
+            assert "token_expired" in await socket.recv()
+        younger = await signed_in(site)
+        await asyncio.to_thread(sign_out, site, younger, "logout/all/")
+        assert await closed(socket) == (4401, "session_ended")
+
+
+async def test_a_consumer_that_fails_and_clients_that_vanish_leave_nothing(site: str) -> None:
+    who = await signed_in(site)
+
+    async def visit(number: int) -> None:
+        async with dial(site, headers=bearer(who)) as socket:
+            if number % 3 == 0:
+                await socket.send("raise")
+                with pytest.raises(ConnectionClosed):
+                    await socket.recv()
+                    await socket.recv()
+            elif number % 3 == 1:
+                socket.transport.abort()
+            else:
+                await asyncio.sleep(0.1)
+
+    await asyncio.gather(*(visit(number) for number in range(15)))
+    await asyncio.to_thread(wait_until_nothing_is_held, site)
+    assert (await asyncio.to_thread(held, site))["sockets"] == 0
+
+
+async def test_without_redis_it_is_closed_or_kept(site: str, own: RedisServer) -> None:
+    who = await signed_in(site)
+    async with dial(site, headers=bearer(who)) as denying, dial(site, "kept/", headers=bearer(who)) as keeping:
+        await keeping.recv()
+        await asyncio.to_thread(own.kill)
+        try:
+            assert await closed(denying) == (4503, "revocation_unavailable")
+            await keeping.send("x")
+            assert "echo" in await keeping.recv()
+            assert await refused(dial(site, headers=bearer(who))) in (503, 403)
+        finally:
+            await asyncio.to_thread(own.start)
+        async with asyncio.timeout(WAIT):
+            while True:
+                answer = await asyncio.to_thread(
+                    requests.post, f"{site}/auth/logout/", headers=bearer(who), timeout=WAIT
+                )
+                if answer.status_code == 200:
+                    break
+                await asyncio.sleep(0.1)
+        assert await closed(keeping) == (4401, "session_ended")
+
+
+@pytest.mark.slow
+async def test_a_thousand_idle_sockets_are_one_follower(site: str, own: RedisServer) -> None:
+    async with AsyncExitStack() as stack:
+        who = await signed_in(site)
+        sockets = []
+        for _ in range(20):
+            who = await signed_in(site)
+            some = [stack.enter_async_context(dial(site, "graceful/", headers=bearer(who))) for _ in range(50)]
+            sockets += await asyncio.gather(*some)
+        now = await asyncio.to_thread(held, site)
+        assert (now["followers"], now["hubs"]) == (1, 1) and now["watches"] >= 50
+        with own.client() as store:
+            assert sum(one["cmd"] == "xread" for one in store.client_list()) == 1
+        await asyncio.to_thread(sign_out, site, who, "logout/all/")
+        codes = await asyncio.gather(*(closed(socket) for socket in sockets[-50:]))
+        assert set(codes) == {(4401, "session_ended")}
+
+
+# What it needs --------------------------------------------------------------------------------------------------------
+
+
+def test_a_sync_consumer_is_refused() -> None:
+    from channels.generic.websocket import WebsocketConsumer
+
+    from jwt_redis.contrib.channels import LiveSessionMixin
+
+    with pytest.raises(TypeError, match="async"):
+        type("Sync", (LiveSessionMixin, WebsocketConsumer), {})
+
+
+async def test_without_the_middleware_it_says_so() -> None:
+    from channels.generic.websocket import AsyncWebsocketConsumer
+
+    from jwt_redis.contrib.channels import LiveSessionMixin
+
+    made: Callable[..., Any] = type("Alone", (LiveSessionMixin, AsyncWebsocketConsumer), {})
+    consumer = made()
+    consumer.scope = {"type": "websocket"}
+    with pytest.raises(ValueError, match="JWTAuthMiddleware"):
+        await consumer.websocket_connect({"type": "websocket.connect"})
+
+

@@ -1,0 +1,285 @@
+"""One token, watched until its end: what ends it, and what does not."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import AsyncIterator, Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+from django.conf import settings as django_settings
+from django.contrib.auth import get_user_model
+from django.test import override_settings
+
+from jwt_redis import sessions
+from jwt_redis.exceptions import RevocationUnavailable, RevokedToken
+from jwt_redis.revocations import Ending, Watch, watch, watching
+from jwt_redis.testing.servers import RedisServer
+from jwt_redis.tokens import AccessToken
+from tests.topology import pointed_at
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def user_of(number: Any) -> Any:
+    return get_user_model()(pk=number)
+
+
+async def access_of(number: int) -> Any:
+    return (await sessions.aopen_session(user_of(number))).access_token
+
+
+@pytest.fixture(autouse=True)
+async def _nothing_is_left() -> AsyncIterator[None]:
+    """Neither a task nor an entry, whatever the test has done."""
+    yield
+    for _ in range(500):
+        left = [task for task in asyncio.all_tasks() if task.get_name().startswith("jwt_redis")]
+        if not left:
+            break
+        await asyncio.sleep(0.01)
+    assert not left
+    assert asyncio.get_running_loop() not in watching._hubs
+
+
+async def soon(watched: Watch, seconds: float = 10) -> Ending | None:
+    return await watched.wait(seconds)
+
+
+@pytest.mark.parametrize(
+    ("what", "expected"),
+    [
+        ("session", Ending("session_ended", "logout")),
+        ("token", Ending("token_blacklisted", "revoked")),
+        ("others", Ending("session_ended", "logout_others")),
+        ("user", Ending("session_ended", "logout_all")),
+        ("all", Ending("all_revoked", "revoked")),
+    ],
+)
+async def test_it_ends_when_it_is_revoked(what: str, expected: Ending) -> None:
+    token, other = await access_of(1), await access_of(1)
+    async with watch(token) as watched:
+        assert watched.ending is None and watched.position and watched.is_known
+        if what == "session":
+            await sessions.aend_session(user_of(1), token["sid"])
+        elif what == "token":
+            await sessions.arevoke_token(token)
+        elif what == "others":
+            await sessions.aend_other_sessions(user_of(1), other["sid"])
+        elif what == "user":
+            await sessions.aend_all_sessions(user_of(1))
+        else:
+            await sessions.arevoke_everything()
+        assert await soon(watched) == expected == watched.ending
+
+
+async def test_what_concerns_others_does_not_end_it() -> None:
+    token, other = await access_of(1), await access_of(1)
+    async with watch(token) as watched:
+        await sessions.aend_session(user_of(1), other["sid"])
+        await sessions.arevoke_token(other)
+        await sessions.aend_all_sessions(user_of(2))
+        await sessions.aend_other_sessions(user_of(1), token["sid"])
+        await sessions.arevoke_everything(token_time(token) - timedelta(hours=1))
+        assert await watched.wait(1.0) is None
+        # And one that is opened after all have been ended is good.
+    await sessions.aend_all_sessions(user_of(1))
+    token = await access_of(1)
+    async with watch(token) as watched:
+        assert await watched.wait(0.2) is None
+
+
+def token_time(token: Any) -> Any:
+    from datetime import UTC, datetime
+
+    return datetime.fromtimestamp(token["iat"], tz=UTC)
+
+
+async def test_one_that_was_revoked_before_has_ended_on_the_way_in() -> None:
+    token = await access_of(1)
+    await sessions.aend_session(user_of(1), token["sid"])
+    async with watch(token) as watched:
+        assert watched.ending == Ending("session_ended")
+
+
+async def test_it_ends_when_the_token_has_run_out(settings: Any) -> None:
+    token = await access_of(1)
+    token.payload["exp"] = int(time.time()) + 2
+    async with watch(AccessToken(str(token))) as watched:
+        assert await watched.wait(0.1) is None
+        assert await soon(watched) == Ending("token_expired")
+        # It may be renewed, unless it was revoked meanwhile.
+        await sessions.aend_session(user_of(1), token["sid"])
+        assert await watched.wait_for_renewal(10) == Ending("session_ended", "logout")
+        with pytest.raises(ValueError, match="revoked"):
+            await watched.renew(await access_of(1))
+
+
+async def test_it_goes_on_with_another_token() -> None:
+    first, second, third = await access_of(1), await access_of(1), await access_of(1)
+    await sessions.arevoke_token(third)
+    async with watch(first) as watched:
+        with pytest.raises(ValueError, match="another user"):
+            await watched.renew(await access_of(2))
+        with pytest.raises(RevokedToken):
+            await watched.renew(third)
+        assert watched.token is first and watched.ending is None
+        await watched.renew(second)
+        await sessions.aend_session(user_of(1), first["sid"])
+        assert await watched.wait(0.5) is None
+        await sessions.aend_session(user_of(1), second["sid"])
+        assert await soon(watched) == Ending("session_ended", "logout")
+
+
+async def test_renewed_in_time_it_has_not_run_out() -> None:
+    token = await access_of(1)
+    token.payload["exp"] = int(time.time()) + 1
+    async with watch(token) as watched:
+        assert await soon(watched) == Ending("token_expired")
+        waiting = asyncio.create_task(watched.wait_for_renewal(10))
+        await asyncio.sleep(0)
+        await watched.renew(await access_of(1))
+        assert await waiting is None
+        assert await watched.wait(0.1) is None
+
+
+async def test_all_share_one_follower(store: redis.Redis) -> None:
+    tokens = [await access_of(number) for number in range(30)]
+    watches = [watch(token) for token in tokens]
+    await asyncio.gather(*(one.__aenter__() for one in watches))
+    names = [task.get_name() for task in asyncio.all_tasks()]
+    assert names.count("jwt_redis-watch") == 1
+    async with asyncio.timeout(5):
+        while sum(one["cmd"] == "xread" for one in store.client_list()) != 1:
+            await asyncio.sleep(0.05)
+    await sessions.aend_session(user_of(7), tokens[7]["sid"])
+    assert await soon(watches[7]) is not None
+    assert [one.ending is None for one in watches].count(False) == 1
+    for one in watches:
+        await one.__aexit__(None, None, None)
+
+
+async def test_each_subscribes_while_each_is_revoked() -> None:
+    """Whichever comes first: nobody stays who was revoked."""
+    rng = random.Random(4)
+    tokens = [await access_of(number) for number in range(60)]
+
+    async def watching_(token: Any) -> Ending | None:
+        await asyncio.sleep(rng.random() * 0.5)
+        async with watch(token) as watched:
+            return await watched.wait(15)
+
+    async def revoking(number: int, token: Any) -> None:
+        await asyncio.sleep(rng.random() * 0.5)
+        await sessions.aend_session(user_of(number), token["sid"])
+
+    results = await asyncio.gather(
+        *(watching_(token) for token in tokens), *(revoking(n, token) for n, token in enumerate(tokens))
+    )
+    assert {ending.reason for ending in results[:60] if ending is not None} == {"session_ended"}
+    assert None not in results[:60]
+
+
+async def test_many_that_an_event_might_concern_are_asked_about(store: redis.Redis) -> None:
+    tokens = [await access_of(number) for number in range(200)]
+    watches = [watch(token) for token in tokens]
+    for one in watches:
+        await one.__aenter__()
+    # A gap, in which some were revoked: their entries are gone.
+    for number in range(0, 200, 2):
+        store.hset(f"jwt:{{{number}}}", f"sid:{tokens[number]['sid']}", f"ended.{int(time.time()) + 300}.lost")
+    store.hincrby("jwt:{log}:marker", "revocations", 5)
+    endings = await asyncio.gather(*(one.wait(5) for one in watches[::2]))
+    assert {ending.reason for ending in endings if ending} == {"session_ended"} and None not in endings
+    assert all(one.ending is None for one in watches[1::2])
+    for one in watches:
+        await one.__aexit__(None, None, None)
+
+
+# Redis away -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Iterator[RedisServer]:
+    options = {"appendonly": "yes", "appendfsync": "always"}
+    with RedisServer(folder=tmp_path / "redis", options=options) as server, pointed_at(server):
+        yield server
+
+
+@pytest.mark.parametrize("how", ["kill", "pause"])
+async def test_beyond_the_lease_it_ends_or_is_kept(own: RedisServer, how: str) -> None:
+    first, second, third = await access_of(1), await access_of(2), await access_of(3)
+    async with (
+        watch(first) as denying,
+        watch(second, on_redis_failure="allow") as keeping,
+        watch(third, on_redis_failure="allow") as revoked,
+    ):
+        await asyncio.to_thread(getattr(own, how))
+        assert await soon(denying) == Ending("revocation_unavailable")
+        assert not keeping.is_known and keeping.ending is None
+        await asyncio.to_thread(own.start if how == "kill" else own.resume)
+        while True:
+            try:
+                await sessions.aend_session(user_of(3), third["sid"])
+                break
+            except RevocationUnavailable:
+                await asyncio.sleep(0.1)
+        assert await soon(revoked) == Ending("session_ended", "logout")
+        assert await keeping.wait(1) is None and keeping.is_known
+
+
+async def test_a_short_outage_ends_nothing(own: RedisServer) -> None:
+    with override_settings(JWT_REDIS={**django_settings.JWT_REDIS, "NEAR_CACHE": {"lease": 10.0, "poll": 0.1}}):
+        async with watch(await access_of(1)) as watched:
+            await asyncio.to_thread(own.kill)
+            assert await watched.wait(1.5) is None
+            await asyncio.to_thread(own.start)
+            assert await watched.wait(2) is None and watched.is_known
+
+
+async def test_a_loop_that_stood_still_is_no_outage() -> None:
+    async with watch(await access_of(1)) as watched:
+        assert await watched.wait(0.3) is None
+        time.sleep(2.5)  # noqa: ASYNC251
+        assert await watched.wait(1.5) is None
+
+
+async def test_without_redis_it_does_not_begin_or_is_asked_about_later(own: RedisServer) -> None:
+    first, second = await access_of(1), await access_of(2)
+    await sessions.aend_session(user_of(1), first["sid"])
+    await asyncio.to_thread(own.kill)
+    with pytest.raises(RevocationUnavailable):
+        async with watch(first):
+            pass
+    async with (
+        watch(first, on_redis_failure="allow") as revoked,
+        watch(second, on_redis_failure="allow") as good,
+    ):
+        assert await revoked.wait(0.3) is None
+        await asyncio.to_thread(own.start)
+        assert await soon(revoked) == Ending("session_ended")
+        assert await good.wait(0.5) is None
+
+
+async def test_a_store_that_is_emptied_ends_all(store: redis.Redis) -> None:
+    async with watch(await access_of(1)) as watched:
+        await asyncio.to_thread(store.flushall)
+        ending = await soon(watched)
+        assert ending is not None and ending.reason in ("store_lost", "no_session")
+
+
+async def test_one_that_fails_begins_anew(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    token = await access_of(1)
+    async with watch(token, on_redis_failure="allow") as watched:
+        with monkeypatch.context() as patched:
+            patched.setattr(watching._Hub, "_hear", lambda self, event: 1 / 0)
+            await asyncio.sleep(1)
+            await sessions.aend_session(user_of(1), token["sid"])
+            await asyncio.sleep(0.5)
+        assert "Who follows the log has failed." in caplog.text
+        assert await soon(watched) == Ending("session_ended", "logout")
