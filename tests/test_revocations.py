@@ -115,7 +115,7 @@ def revoke_when_it_can(number: int) -> str:
         time.sleep(0.05)
 
 
-# What is told ---------------------------------------------------------------------------------------------------------
+# What is told ------------------------------------------------------------------------------------------------------
 
 
 def test_each_kind_with_what_the_log_has_of_it(listen: Listen, alice: Any) -> None:
@@ -189,7 +189,7 @@ def test_an_odd_user_id_comes_back(number: str) -> None:
     assert sessions.list_sessions(listener.events[1].user) == []
 
 
-# Positions ------------------------------------------------------------------------------------------------------------
+# Positions ---------------------------------------------------------------------------------------------------------
 
 
 def test_one_goes_on_where_one_was(listen: Listen) -> None:
@@ -226,7 +226,7 @@ def test_a_position_is_fit_for_a_header(store: redis.Redis) -> None:
     assert position.isascii() and position.isprintable() and " " not in position and len(position) <= 150
 
 
-# Gaps -----------------------------------------------------------------------------------------------------------------
+# Gaps --------------------------------------------------------------------------------------------------------------
 
 
 def damage_by_trimming(store: redis.Redis) -> None:
@@ -353,7 +353,7 @@ def test_a_store_that_was_set_back_and_went_on_is_not_taken_for_itself(
         assert listener.kinds()[0] == "gap"
 
 
-# Redis away -----------------------------------------------------------------------------------------------------------
+# Redis away --------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -416,7 +416,7 @@ def test_heartbeats(listen: Listen) -> None:
     assert silent.kinds() == ["heard"]
 
 
-# The end --------------------------------------------------------------------------------------------------------------
+# The end -----------------------------------------------------------------------------------------------------------
 
 
 def clients(store: redis.Redis) -> int:
@@ -508,7 +508,7 @@ def test_both_protocols_are_there_in_pairs() -> None:
     assert {"__next__", "__anext__", "__enter__", "__aenter__"} <= vars(Following).keys()
 
 
-# Many -----------------------------------------------------------------------------------------------------------------
+# Many --------------------------------------------------------------------------------------------------------------
 
 
 def storm(total: int, stop: threading.Event, wanted: list[tuple[str, str]]) -> None:
@@ -616,7 +616,7 @@ def test_who_asks_after_the_first_event_and_reads_on_misses_nothing() -> None:
             revoker.join()
 
 
-# Other ways to run Redis ----------------------------------------------------------------------------------------------
+# Other ways to run Redis -------------------------------------------------------------------------------------------
 
 
 @pytest.mark.slow

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from typing import Any
 from urllib.parse import urlparse
@@ -15,6 +15,7 @@ import requests
 
 from jwt_redis.contrib.sse import stream
 from jwt_redis.testing.servers import RedisServer
+from jwt_redis.tokens import AccessToken
 from tests.server import http_server
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -32,7 +33,7 @@ def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
 @pytest.fixture(scope="module")
 def site(own: RedisServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     folder = tmp_path_factory.mktemp("site")
-    environment = {"JWT_REDIS_TEST_URL": own.url, "JWT_REDIS_TEST_ACCESS": "8"}
+    environment = {"JWT_REDIS_TEST_URL": own.url}
     with http_server(folder, workers=1, asgi=True, settings="tests.event_settings", **environment) as base:
         yield base
 
@@ -47,6 +48,13 @@ def sign_in(base: str) -> dict[str, Any]:
         answer = http.post(f"{base}/auth/token/", json=body, headers=headers, timeout=WAIT)
         assert answer.status_code == 200, answer.text
         return {"cookies": http.cookies.get_dict(), "access": http.cookies["access_token"]}
+
+
+def shortened(who: dict[str, Any], seconds: int = 3) -> dict[str, Any]:
+    """The same session, by a token that runs out soon."""
+    token = AccessToken(who["access"])
+    token.payload["exp"] = int(time.time()) + seconds
+    return {"access": str(token)}
 
 
 def sign_out(base: str, who: dict[str, Any], path: str = "logout/") -> None:
@@ -142,6 +150,14 @@ async def opened(
         writer.transport.abort()
 
 
+async def until(is_so: Callable[[], Any], seconds: float = WAIT) -> None:
+    for _ in range(int(seconds * 20)):
+        if is_so():
+            return
+        await asyncio.sleep(0.05)
+    raise AssertionError("it did not come")
+
+
 async def first_event(one: Stream) -> tuple[str, Any]:
     async with asyncio.timeout(WAIT):
         return await anext(one.events())
@@ -153,7 +169,7 @@ async def rest(one: Stream) -> list[tuple[str, Any]]:
         return [event async for event in one.events()]
 
 
-# The text ---------------------------------------------------------------------------------------------------------------
+# The text ----------------------------------------------------------------------------------------------------------
 
 
 def test_the_text_of_an_event() -> None:
@@ -169,7 +185,7 @@ def test_the_text_of_an_event() -> None:
             stream.event(bad)
 
 
-# Over HTTP --------------------------------------------------------------------------------------------------------------
+# Over HTTP ---------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("cookies", [False, True])
@@ -182,8 +198,7 @@ async def test_it_says_that_the_session_has_ended(site: str, cookies: bool) -> N
         assert one.headers["x-accel-buffering"] == "no"
         assert "Cookie" in one.headers["vary"] and "Authorization" in one.headers["vary"]
         task = asyncio.create_task(rest(one))
-        while one.comments < 2:
-            await asyncio.sleep(0.05)
+        await until(lambda: one.comments >= 2)
         position = one.last_id
         assert position and one.retry == 500
         await asyncio.to_thread(sign_out, site, who)
@@ -210,7 +225,7 @@ async def test_somebody_else_who_signs_in_here_is_heard(site: str) -> None:
 
 
 async def test_it_says_that_the_token_has_run_out(site: str) -> None:
-    who = await asyncio.to_thread(sign_in, site)
+    who = shortened(await asyncio.to_thread(sign_in, site))
     async with opened(site, who) as one:
         assert await rest(one) == [("token-expired", {"reason": "token_expired"})]
         position = one.last_id

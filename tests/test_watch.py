@@ -21,6 +21,7 @@ from jwt_redis.exceptions import RevocationUnavailable, RevokedToken
 from jwt_redis.revocations import Ending, Watch, watch, watching
 from jwt_redis.testing.servers import RedisServer
 from jwt_redis.tokens import AccessToken
+from tests.test_sse import until
 from tests.topology import pointed_at
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -154,9 +155,8 @@ async def test_all_share_one_follower(store: redis.Redis) -> None:
     await asyncio.gather(*(one.__aenter__() for one in watches))
     names = [task.get_name() for task in asyncio.all_tasks()]
     assert names.count("jwt_redis-watch") == 1
-    async with asyncio.timeout(5):
-        while sum(one["cmd"] == "xread" for one in store.client_list()) != 1:
-            await asyncio.sleep(0.05)
+    # Those of former tests are closed by and by.
+    await until(lambda: sum(one["cmd"] == "xread" for one in store.client_list()) == 1)
     await sessions.aend_session(user_of(7), tokens[7]["sid"])
     assert await soon(watches[7]) is not None
     assert [one.ending is None for one in watches].count(False) == 1
@@ -201,7 +201,7 @@ async def test_many_that_an_event_might_concern_are_asked_about(store: redis.Red
         await one.__aexit__(None, None, None)
 
 
-# Redis away -----------------------------------------------------------------------------------------------------------
+# Redis away --------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
