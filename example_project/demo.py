@@ -1,4 +1,4 @@
-"""Runs the demo: a Redis of its own, a database with two users, Django's server. Ctrl-C ends all of it."""
+"""Runs the demo: a Redis of its own, a database with two users, an ASGI server. Ctrl-C ends all of it."""
 
 from __future__ import annotations
 
@@ -30,6 +30,8 @@ HOST = "127.0.0.1"
 _FIRST_PORT = 8000
 _START_SECONDS = 30.0
 _STOP_SECONDS = 10.0
+# Event streams are open for as long as their pages: they are not waited for.
+_OPTIONS = ("--lifespan", "off", "--no-access-log", "--log-level", "critical", "--timeout-graceful-shutdown", "1")
 # Ctrl-C, kill, and a terminal that is closed.
 _ENDINGS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -45,12 +47,12 @@ def main() -> None:
         base = f"http://{HOST}:{port}"
         # For the links in e-mails.
         os.environ["DEMO_BASE_URL"] = base
-        with _django(port) as server:
+        with _site(port) as server:
             _wait_until_it_answers(base, server)
             with _written(ADDRESS, base):
                 _greet(base, which, passwords, why)
                 status = _wait_for_the_end(server)
-        sys.exit(f"Django's server ended by itself, with status {status}.")
+        sys.exit(f"The server ended by itself, with status {status}.")
 
 
 def _stop(signum: int, frame: Any) -> None:
@@ -158,12 +160,12 @@ def _is_free(port: int) -> bool:
 
 
 @contextlib.contextmanager
-def _django(port: int) -> Iterator[subprocess.Popen[bytes]]:
+def _site(port: int) -> Iterator[subprocess.Popen[bytes]]:
     server = subprocess.Popen(  # noqa: S603
-        [sys.executable, "manage.py", "runserver", "--noreload", f"{HOST}:{port}"],
+        [sys.executable, "-m", "uvicorn", "config.asgi:application", "--host", HOST, "--port", str(port), *_OPTIONS],
         cwd=HERE,
         stdin=subprocess.DEVNULL,
-        # Its banner; errors and the log go to stderr.
+        # Errors and the log go to stderr.
         stdout=subprocess.DEVNULL,
         # Ctrl-C is for this process to act on.
         start_new_session=True,
@@ -190,7 +192,7 @@ def _wait_until_it_answers(base: str, server: subprocess.Popen[bytes]) -> None:
                 return
         except OSError:
             time.sleep(0.05)
-    sys.exit(f"Django's server did not answer at {base}.")
+    sys.exit(f"The server did not answer at {base}.")
 
 
 def _wait_for_the_end(server: subprocess.Popen[bytes]) -> int:

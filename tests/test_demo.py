@@ -50,7 +50,7 @@ class Demo:
         self.base = ""
         self.children: list[tuple[int, str]] = []
 
-    def wait_until_ready(self, *, processes: tuple[str, ...] = ("redis-server|valkey-server", "runserver")) -> Demo:
+    def wait_until_ready(self, *, processes: tuple[str, ...] = ("redis-server|valkey-server", "uvicorn")) -> Demo:
         """Wait for the address that it prints, and note which processes it has."""
         found = _poll(lambda: self._address() or self.process.poll() is not None)
         assert found and self.process.poll() is None, self.printed
@@ -233,7 +233,7 @@ def test_the_redis_of_redis_url_is_used_and_its_password_not_shown(
 ) -> None:
     # The server of this run has no password, so it takes any.
     url = f"redis://default:unspoken@127.0.0.1:{redis_server.port}/0"
-    demo = start(REDIS_URL=url, PORT=str(free_port())).wait_until_ready(processes=("runserver",))
+    demo = start(REDIS_URL=url, PORT=str(free_port())).wait_until_ready(processes=("uvicorn",))
     assert "the one in REDIS_URL" in demo.printed
     assert "unspoken" not in demo.printed
     _sign_in(demo.base)

@@ -89,7 +89,7 @@ DATABASES = {
     "default": {
         "ENGINE": "django.db.backends.sqlite3",
         "NAME": VAR / "db.sqlite3",
-        # runserver has a thread for each request: one that writes takes its turn, it does not fail.
+        # The server has a thread for each request: one that writes takes its turn, it does not fail.
         "OPTIONS": {"timeout": 20, "transaction_mode": "IMMEDIATE"},
     }
 }

@@ -1,4 +1,5 @@
-"""What a page asks every two seconds: is this device still signed in, and which others are?"""
+"""What a page asks every two seconds: is this device still signed in, and which others are? And what it is told at once,
+where it is switched on: that it is not any more."""
 
 from __future__ import annotations
 
@@ -6,8 +7,10 @@ from typing import Any
 
 from django.http import JsonResponse
 from django.utils.cache import add_never_cache_headers
+from rest_framework_simplejwt.tokens import Token
 
 from jwt_redis import sessions
+from jwt_redis.contrib.sse.views import SessionEventsView
 from jwt_redis.devices import describe
 from notes.models import Note
 
@@ -25,3 +28,11 @@ def live(request: Any) -> JsonResponse:
         response = JsonResponse({"is_signed_in": True, "devices": devices, "notes": notes})
     add_never_cache_headers(response)
     return response
+
+
+class EventsView(SessionEventsView):
+    """The stream, with the token that was refreshed in passing, if it was."""
+
+    async def aget_token(self, request: Any) -> Token:
+        visitor = getattr(request, "visitor", None)
+        return request.auth if visitor is not None and visitor.tokens else await super().aget_token(request)

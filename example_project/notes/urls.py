@@ -36,6 +36,7 @@ urlpatterns = [
     path("theft/", theft.StealView.as_view(), name="steal"),
     path("theft/use/", theft.UseView.as_view(), name="use_stolen"),
     path("live/", live.live, name="live"),
+    path("live/events/", live.EventsView.as_view(), name="events"),
     path("api/", include(router.urls)),
     path("api/auth/", include(header_only)),
     path("api/me/", api.MeView.as_view(), name="me"),

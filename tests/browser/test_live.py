@@ -83,3 +83,37 @@ def test_no_copy_of_the_list_is_left_in_the_browser(laptop: Person) -> None:
     laptop.sees("The name was saved.")
     kept = laptop.page.evaluate("() => JSON.stringify(localStorage) + JSON.stringify(sessionStorage)")
     assert "jwt-sessions" not in kept and "127.0.0.1" not in kept
+
+
+def test_with_the_switch_on_it_hears_at_once_that_it_was_signed_out(
+    laptop: Person, person: Callable[..., Person], user: str
+) -> None:
+    """Over the event stream: what the page would ask is not answered."""
+    switch = laptop.page.get_by_role("switch", name="Hear at once")
+    assert not switch.is_checked()
+    with laptop.page.expect_response("**/live/events/") as opened:
+        switch.check()
+    assert opened.value.headers["content-type"] == "text/event-stream"
+    laptop.click("Notes")
+    assert switch.is_checked()
+    phone = person(agent=PHONE)
+    phone.sign_in(user, PASSWORD)
+    laptop.page.route("**/live/", lambda route: route.fulfill(status=204))
+    # As after a minute, in which the stream ends with the token: the browser comes again.
+    phone.click("Devices")
+    phone.press("Sign out of all other devices")
+    laptop.sees("You were signed out.")
+    laptop.sees("You signed out, here or on another device.")
+
+
+def test_a_stream_outlives_the_token_and_the_switch_goes_off(laptop: Person) -> None:
+    switch = laptop.page.get_by_role("switch", name="Hear at once")
+    laptop.let_access_token_run_out()
+    with laptop.page.expect_response("**/live/events/") as opened:
+        switch.check()
+    # Refreshed in passing, for the pages too.
+    assert opened.value.status == 200
+    assert laptop.cookie("demo_access")
+    switch.uncheck()
+    laptop.click("Notes")
+    assert not switch.is_checked()

@@ -1,8 +1,11 @@
 // Asks every two seconds whether this device is still signed in, and which others are. Without it a page finds out at
-// its next click.
+// its next click. With the switch on it is told at once, over an event stream.
 
 const PAUSE = 2000;
 const SHOWN = 8000;
+// How long "you were signed out" is there before the page says why.
+const FAREWELL = 1500;
+const KEPT = "demo-at-once";
 
 const news = document.getElementById("news");
 // The devices and notes that the page is known to show.
@@ -54,7 +57,34 @@ function say(text) {
   hiding = setTimeout(() => { news.textContent = ""; }, SHOWN);
 }
 
+let stream;
+
+function listen(isOn) {
+  stream?.close();
+  stream = isOn ? new EventSource(news.dataset.events) : undefined;
+  stream?.addEventListener("session-ended", () => {
+    listen(false);
+    if (isBusy) return;
+    isBusy = true;
+    clearTimeout(hiding);
+    news.textContent = "You were signed out.";
+    setTimeout(() => location.replace(location.pathname + location.search), FAREWELL);
+  });
+  // "token-expired" needs no answer: the browser comes again, and is refreshed in passing.
+}
+
 if (news) {
+  const atOnce = document.getElementById("at-once");
+  atOnce.closest("[hidden]").hidden = false;
+  atOnce.checked = localStorage.getItem(KEPT) === "yes";
+  atOnce.addEventListener("change", () => {
+    localStorage.setItem(KEPT, atOnce.checked ? "yes" : "no");
+    listen(atOnce.checked);
+  });
+  listen(atOnce.checked);
+  // A page that the browser keeps in memory keeps no stream.
+  addEventListener("pagehide", () => listen(false));
+  addEventListener("pageshow", ({ persisted }) => { if (persisted) listen(atOnce.checked); });
   addEventListener("beforeunload", () => { isBusy = true; });
   // Back again, from the browser's own memory of the page.
   addEventListener("pageshow", () => { isBusy = false; });
