@@ -1,5 +1,7 @@
-"""What a page asks every two seconds: is this device still signed in, and which others are? And what it is told at once,
-where it is switched on: that it is not any more."""
+"""What a page asks every two seconds: is this device still signed in, and which others are?
+
+With the switch on it is told the one thing at once.
+"""
 
 from __future__ import annotations
 
