@@ -353,6 +353,37 @@ def test_a_store_that_was_set_back_and_went_on_is_not_taken_for_itself(
         assert listener.kinds()[0] == "gap"
 
 
+def test_an_end_that_was_deleted_is_noticed_though_nothing_follows(listen: Listen, store: redis.Redis) -> None:
+    listener = listen()
+    with stalled(listener):
+        revoke(1)
+        store.delete(LOG)
+    listener.wait(lambda events: listener.kinds() == ["heard", "gap"])
+
+
+def test_the_entry_itself_has_to_be_there(listen: Listen, store: redis.Redis) -> None:
+    """The store was set back and went on, by a clock that is behind, to the number after the one that was heard."""
+    from django.conf import settings
+
+    from jwt_redis.store import markers
+
+    with override_settings(JWT_REDIS={**settings.JWT_REDIS, "JOURNAL": False}):
+        with follow() as following:
+            next(following)
+            for number in range(3):
+                revoke(number)
+            first, _, last = [next(following) for _ in range(3)]
+        began = int(first.position.rpartition(".")[2].partition("-")[0])
+        store.delete(LOG)
+        for number in (1, 2, 3):
+            store.xadd(LOG, {"number": number, "kind": "session", "user": "7", "id": "x" * 22}, id=f"{began}-{number}")
+        markers.reset(setting="JWT_REDIS")
+        gate.reset()
+        revoke(4)
+        listener = listen(last.position)
+        assert listener.kinds()[0] == "gap"
+
+
 # Redis away --------------------------------------------------------------------------------------------------------
 
 
