@@ -151,12 +151,17 @@ async def test_renewed_in_time_it_has_not_run_out() -> None:
 
 async def test_all_share_one_follower(store: redis.Redis) -> None:
     tokens = [await access_of(number) for number in range(30)]
+    # A loop that was closed at once, as by a former test, has not closed its sockets yet.
+    former = {one["id"] for one in store.client_list()}
     watches = [watch(token) for token in tokens]
     await asyncio.gather(*(one.__aenter__() for one in watches))
     names = [task.get_name() for task in asyncio.all_tasks()]
     assert names.count("jwt_redis-watch") == 1
-    # Those of former tests are closed by and by.
-    await until(lambda: sum(one["cmd"] == "xread" for one in store.client_list()) == 1)
+
+    def count() -> int:
+        return sum(one["cmd"] == "xread" and one["id"] not in former for one in store.client_list())
+
+    await until(lambda: count() == 1)
     await sessions.aend_session(user_of(7), tokens[7]["sid"])
     assert await soon(watches[7]) is not None
     assert [one.ending is None for one in watches].count(False) == 1
@@ -168,22 +173,22 @@ async def test_all_share_one_follower(store: redis.Redis) -> None:
 async def test_each_subscribes_while_each_is_revoked() -> None:
     """Whichever comes first: nobody stays who was revoked. (A database in memory is locked by who is at it.)"""
     rng = random.Random(4)
-    tokens = [await access_of(number) for number in range(60)]
+    tokens = [await access_of(number) for number in range(30)]
 
     async def watching_(token: Any) -> Ending | None:
-        await asyncio.sleep(rng.random() * 0.5)
+        await asyncio.sleep(rng.random())
         async with watch(token) as watched:
             return await watched.wait(15)
 
     async def revoking(number: int, token: Any) -> None:
-        await asyncio.sleep(rng.random() * 0.5)
+        await asyncio.sleep(rng.random())
         await sessions.aend_session(user_of(number), token["sid"])
 
     results = await asyncio.gather(
         *(watching_(token) for token in tokens), *(revoking(n, token) for n, token in enumerate(tokens))
     )
-    assert {ending.reason for ending in results[:60] if ending is not None} == {"session_ended"}
-    assert None not in results[:60]
+    assert {ending.reason for ending in results[:30] if ending is not None} == {"session_ended"}
+    assert None not in results[:30]
 
 
 async def test_many_that_an_event_might_concern_are_asked_about(store: redis.Redis) -> None:
