@@ -51,6 +51,10 @@ STORIES = {
 # What is not run at all, and why. A page and how its block begins.
 EXCEPTIONS = {
     ("docs/how-to/cookies.md", "let csrf;"): "it is for a browser; tests/browser and test_cookies_http.py do the same",
+    (
+        "docs/how-to/server-sent-events.md",
+        "const source",
+    ): "it is for a browser; tests/browser/test_live.py does the same",
     ("docs/how-to/device-page.md", "from django.contrib.gis.geoip2"): "a database of addresses, which has to be bought",
     ("docs/how-to/microservices.md", "GRANT SELECT"): "a right in PostgreSQL",
     ("docs/explanation/architecture.md", "Authorization: Bearer"): "a drawing",
