@@ -54,7 +54,7 @@ EXCEPTIONS = {
     (
         "docs/how-to/server-sent-events.md",
         "const source",
-    ): "it is for a browser; tests/browser/test_live.py does the same",
+    ): "for a browser; tests/browser/test_live.py does the same",
     ("docs/how-to/device-page.md", "from django.contrib.gis.geoip2"): "a database of addresses, which has to be bought",
     ("docs/how-to/microservices.md", "GRANT SELECT"): "a right in PostgreSQL",
     ("docs/explanation/architecture.md", "Authorization: Bearer"): "a drawing",
