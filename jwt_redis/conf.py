@@ -9,20 +9,26 @@ from datetime import datetime, timedelta
 from typing import Any, Literal, NamedTuple
 
 from django.conf import settings
+from django.contrib.auth.hashers import identify_hasher
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import import_string
 from rest_framework_simplejwt import settings as simplejwt
 
 __all__ = [
+    "ASYMMETRIC_ALGORITHMS",
     "DEFAULT_MAX_AGE",
     "Config",
     "Cookie",
     "LegacyTokens",
     "NearCache",
+    "OAuth",
+    "OAuthClient",
+    "OpenIDProvider",
     "Pages",
     "SignInNotice",
     "WaitReplicas",
     "config",
+    "is_issuer_url",
     "leeway_seconds",
     "longest_access_lifetime",
     "longest_lifetime",
@@ -354,6 +360,219 @@ def _sign_in_notice(value: object) -> SignInNotice | None:
     return SignInNotice(**parsed)
 
 
+class OAuthClient(NamedTuple):
+    """A client of the OAuth endpoints. Without secrets and keys it is a public one (RFC 6749 section 2.1)."""
+
+    client_id: str
+    # As Django's ``make_password`` has made them; several while one is being replaced.
+    secrets: tuple[str, ...] = ()
+    # Its public keys, for private_key_jwt (RFC 7523): a JWK Set (RFC 7517) or where that is.
+    jwks: Mapping[str, Any] | None = None
+    jwks_uri: str | None = None
+    # May it ask what tokens are (RFC 7662)?
+    introspects: bool = False
+    # Whom it is: of a token with ``aud``, it is told only where that names one of these. Empty: whatever ``aud`` says.
+    audiences: tuple[str, ...] = ()
+
+    @property
+    def is_public(self) -> bool:
+        """Has it nothing to prove who it is with?"""
+        return not (self.secrets or self.jwks or self.jwks_uri)
+
+
+class OAuth(NamedTuple):
+    """Of the endpoints in ``jwt_redis.oauth.urls``."""
+
+    # Called with a client_id: the OAuthClient, or None.
+    clients: Callable[..., Any] | None = None
+    methods: tuple[str, ...] = ("client_secret_basic", "client_secret_post")
+    # A DRF permission class. With it a bearer token will do, too, in place of a client's credentials.
+    bearer_permission: type[Any] | None = None
+    # Called with who asks and the token's claims: what may be said of it, or None.
+    claims: Callable[..., Any] | None = None
+    # Names the client that a token was issued to (RFC 9068 section 2.2).
+    client_claim: str = "client_id"
+    # Of whose user a token is, and whether that user may still come in.
+    authentication: type[Any] | None = None
+    # The issuer identifier (RFC 8414 section 2). None: Simple JWT's ISSUER.
+    issuer: str | None = None
+    # More members for the metadata, or others.
+    metadata: Mapping[str, Any] = {}
+
+
+class OpenIDProvider(NamedTuple):
+    """Who may sign logout tokens (OpenID Connect Back-Channel Logout 1.0)."""
+
+    issuer: str
+    # As whom this site is registered there; more than one where it has several clients.
+    client_ids: tuple[str, ...]
+    jwks: Mapping[str, Any] | None = None
+    jwks_uri: str | None = None
+    # That which was registered as id_token_signed_response_alg.
+    algorithms: tuple[str, ...] = ("RS256",)
+    # Called with the logout token's claims: the user whose sessions all end where no ``sid`` names one.
+    user: Callable[..., Any] | None = None
+    # Seconds after which a logout token is too old, whatever its ``exp`` says.
+    max_age: float = 600.0
+    # Seconds by which the provider's clock may differ.
+    leeway: float = 30.0
+
+
+_CLIENT_AUTHENTICATION = ("client_secret_basic", "client_secret_post", "private_key_jwt", "none")
+# None of a shared secret: whoever can verify with it can sign with it.
+ASYMMETRIC_ALGORITHMS = (
+    *("RS256", "RS384", "RS512", "PS256", "PS384", "PS512"),
+    *("ES256", "ES384", "ES512", "ES256K", "EdDSA"),
+)
+_HTTPS_URL = re.compile(r"https://[^/?#\s@]+(/[^?#\s]*)?(\?[^#\s]*)?")
+# Nobody is between this machine and itself.
+_LOCAL_URL = re.compile(r"http://(127\.0\.0\.1|localhost|\[::1\])(:\d+)?(/[^?#\s]*)?(\?[^#\s]*)?")
+
+
+def _secure_url(value: object) -> str:
+    if not isinstance(value, str) or not (_HTTPS_URL.fullmatch(value) or _LOCAL_URL.fullmatch(value)):
+        raise ValueError("an https:// URL is needed (http:// for this very machine)")
+    return value
+
+
+def is_issuer_url(value: str) -> bool:
+    """Is it https, without a query (RFC 8414 section 2)? Or of this very machine."""
+    return "?" not in value and bool(_HTTPS_URL.fullmatch(value) or _LOCAL_URL.fullmatch(value))
+
+
+def _issuer(value: object) -> str | None:
+    if value is not None and not is_issuer_url(_text(value)):
+        raise ValueError("an https:// URL without a query is needed (RFC 8414 section 2)")
+    return None if value is None else _text(value)
+
+
+def _jwk_set(value: object) -> Mapping[str, Any] | None:
+    if value is None:
+        return None
+    keys = value.get("keys") if isinstance(value, Mapping) else None
+    if not isinstance(keys, (list, tuple)) or not keys or not all(isinstance(key, Mapping) for key in keys):
+        raise ValueError("a JWK Set is needed: {'keys': [{'kty': ...}]} (RFC 7517 section 5)")
+    if any(key.get("kty") == "oct" for key in keys):
+        raise ValueError("public keys are needed, and one is a shared secret (kty 'oct')")
+    if any("d" in key for key in keys):
+        raise ValueError("public keys are needed, and one is private (it has 'd')")
+    return value  # type: ignore[return-value]
+
+
+def _names(*possible: str) -> Callable[[object], tuple[str, ...]]:
+    def parse(value: object) -> tuple[str, ...]:
+        if isinstance(value, str) or not isinstance(value, (list, tuple)) or not value:
+            raise ValueError("a list of names is needed")
+        if unknown := [name for name in value if name not in possible]:
+            raise ValueError(f"{unknown[0]!r} is not one of " + ", ".join(repr(name) for name in possible))
+        return tuple(value)
+
+    return parse
+
+
+def _texts(value: object) -> tuple[str, ...]:
+    """One string, or a list of them."""
+    found = (value,) if isinstance(value, str) else value
+    if not isinstance(found, (list, tuple)):
+        raise ValueError("a string or a list of strings is needed")
+    return tuple(_text(one) for one in found)
+
+
+def _hashed(value: object) -> tuple[str, ...]:
+    secrets = _texts(value)
+    for secret in secrets:
+        try:
+            identify_hasher(secret)
+        except ValueError:
+            raise ValueError("what django.contrib.auth.hashers.make_password has made is needed") from None
+    return secrets
+
+
+_CLIENT_PARSERS: dict[str, Callable[[object], Any]] = {
+    "secrets": _hashed,
+    "jwks": _jwk_set,
+    "jwks_uri": lambda given: None if given is None else _secure_url(given),
+    "introspects": _flag,
+    "audiences": _texts,
+}
+
+
+def _clients(value: object) -> Callable[..., Any] | None:
+    """A dict of clients by their id, or what finds one."""
+    if not isinstance(value, Mapping):
+        return _callable(value)
+    known: dict[str, OAuthClient] = {}
+    for client_id, given in value.items():
+        name = _text(client_id)
+        try:
+            known[name] = OAuthClient(name, **_parts(given, _CLIENT_PARSERS, "{'secrets': [...]}"))
+        except ValueError as error:
+            raise ValueError(f"{name!r}: {error}") from error
+        if known[name].introspects and known[name].is_public:
+            raise ValueError(f"{name!r}: introspects: a client that proves nothing is told nothing")
+    return known.get
+
+
+def _class(value: object) -> type[Any] | None:
+    found = _callable(value)
+    if found is not None and not isinstance(found, type):
+        raise ValueError("a class is needed")
+    return found
+
+
+def _members(value: object) -> Mapping[str, Any]:
+    if not isinstance(value, Mapping) or not all(isinstance(name, str) for name in value):
+        raise ValueError("a dict of members is needed")
+    return value
+
+
+def _oauth(value: object) -> OAuth:
+    parsers: dict[str, Callable[[object], Any]] = {
+        "clients": _clients,
+        "methods": _names(*_CLIENT_AUTHENTICATION),
+        "bearer_permission": _class,
+        "claims": _callable,
+        "client_claim": _text,
+        "authentication": _class,
+        "issuer": _issuer,
+        "metadata": _members,
+    }
+    return OAuth() if value is None else OAuth(**_parts(value, parsers, "{'clients': 'shop.clients.find'}"))
+
+
+def _openid_providers(value: object) -> Mapping[str, OpenIDProvider]:
+    parsers: dict[str, Callable[[object], Any]] = {
+        "client_id": _texts,
+        "jwks": _jwk_set,
+        "jwks_uri": lambda given: None if given is None else _secure_url(given),
+        "algorithms": _names(*ASYMMETRIC_ALGORITHMS),
+        "user": _callable,
+        "max_age": _seconds,
+        "leeway": _seconds,
+    }
+    if value is None:
+        return {}
+    example = "{'https://op.example': {'client_id': 'shop', 'jwks_uri': 'https://op.example/jwks'}}"
+    if not isinstance(value, Mapping):
+        raise ValueError(f"None, or a dict such as {example}, is needed")
+    found: dict[str, OpenIDProvider] = {}
+    for issuer, given in value.items():
+        name = _text(issuer)
+        try:
+            parsed = _parts(given, parsers, "{'client_id': 'shop', 'jwks_uri': 'https://op.example/jwks'}")
+            client_ids = parsed.pop("client_id", ())
+            if not client_ids:
+                raise ValueError("client_id: it is missing; a logout token is for it")
+            if (parsed.get("jwks") is None) == (parsed.get("jwks_uri") is None):
+                raise ValueError("jwks, jwks_uri: one of the two is needed")
+            if not parsed.get("max_age", 1):
+                raise ValueError("max_age: more than zero is needed")
+        except ValueError as error:
+            raise ValueError(f"{name!r}: {error}") from error
+        found[name] = OpenIDProvider(name, client_ids, **parsed)
+    return found
+
+
 def _callable(value: object) -> Callable[..., Any] | None:
     if value is None or callable(value):
         return value
@@ -494,6 +713,16 @@ class Config:
         None,
         _sign_in_notice,
         "Users are told by e-mail of a sign-in from a new device. None: they are not.",
+    )
+    oauth: OAuth = _setting(
+        None,
+        _oauth,
+        "A dict with 'clients': who may ask the endpoints in jwt_redis.oauth.urls to revoke and introspect, and how.",
+    )
+    openid_providers: Mapping[str, OpenIDProvider] = _setting(
+        None,
+        _openid_providers,
+        "A dict by issuer, of dicts with 'client_id' and 'jwks_uri' or 'jwks': whose logout tokens end sessions here.",
     )
 
     @property

@@ -28,6 +28,7 @@ __all__ = [
     "lock_key",
     "log_key",
     "marker_key",
+    "once_key",
     "refreshes_key",
     "token_key",
     "user_id",
@@ -140,6 +141,12 @@ def token_key(jti: str) -> str:
 def refreshes_key() -> str:
     """How often tokens were refreshed, by the hour: for the admin. ``rotate.lua`` makes the same name."""
     return f"{config().key_prefix}{_LOG}:refreshes"
+
+
+def once_key(what: str) -> str:
+    """That somebody else's token was used, by its digest: in a Cluster slot of its own."""
+    digest = hashlib.sha256(what.encode(errors="surrogatepass")).hexdigest()
+    return f"{config().key_prefix}{{{digest}}}:once"
 
 
 def user_pattern() -> str:

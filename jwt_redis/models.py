@@ -7,7 +7,7 @@ from django.db.models.functions import Now
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-__all__ = ["Revocation", "Sample", "Session"]
+__all__ = ["ProviderSession", "Revocation", "Sample", "Session"]
 
 
 class Revocation(models.Model):
@@ -112,3 +112,28 @@ class Sample(models.Model):
 
     def __str__(self) -> str:
         return f"{self.sessions}"
+
+
+class ProviderSession(models.Model):
+    """Which of our sessions was opened with which of an OpenID provider's, whose name for it is kept as a digest."""
+
+    # Of issuer and sid; "" where the provider's ID token had none.
+    by_sid = models.CharField(max_length=64, blank=True, editable=False)
+    # Of issuer and sub.
+    by_sub = models.CharField(max_length=64, editable=False)
+    # As in Redis' keys.
+    user = models.CharField(max_length=96, editable=False)
+    sid = models.CharField(max_length=64, unique=True, editable=False)
+    until = models.DateTimeField(db_index=True, editable=False)
+    # The provider's is over. Set before ours is ended, for a sign-in that is still under way.
+    is_over = models.BooleanField(default=False, editable=False)
+
+    class Meta:
+        default_permissions = ()
+        indexes = [
+            models.Index(fields=["by_sid"], name="jwt_redis_by_op_sid"),
+            models.Index(fields=["by_sub"], name="jwt_redis_by_op_sub"),
+        ]
+
+    def __str__(self) -> str:
+        return self.sid

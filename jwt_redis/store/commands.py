@@ -40,6 +40,7 @@ __all__ = [
     "begin_mending",
     "blacklist_token",
     "drop_lock",
+    "drop_use",
     "end_all_sessions",
     "end_other_sessions",
     "end_sessions",
@@ -70,6 +71,7 @@ __all__ = [
     "set_label",
     "take_lock",
     "trust_store",
+    "use_once",
 ]
 
 T = TypeVar("T")
@@ -380,6 +382,21 @@ def take_lock(token: str, milliseconds: int) -> Command[bool]:
 def drop_lock(token: str) -> Command[bool]:
     """Let go of it, if it still is ours."""
     return Command((keys.lock_key(),), (token,), lambda reply: bool(reply), _script("drop_lock", False))
+
+
+def use_once(what: str, nonce: str, milliseconds: int) -> Command[bool]:
+    """Note that something is used, for so long. False where somebody else has, under another ``nonce``.
+
+    With the same one it may be done again: a reply that was lost is no second use, and the time is the new one.
+    """
+    key = keys.once_key(what)
+    script = _script("take_lock", False)
+    return Command((key,), (nonce, milliseconds), lambda reply: bool(reply), script, proves_primary=True)
+
+
+def drop_use(what: str, nonce: str) -> Command[bool]:
+    """It was not used after all."""
+    return Command((keys.once_key(what),), (nonce,), lambda reply: bool(reply), _script("drop_lock", False))
 
 
 def read_refreshes() -> Command[dict[int, int]]:

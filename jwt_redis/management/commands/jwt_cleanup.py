@@ -12,7 +12,7 @@ from django.core.management.base import CommandError, CommandParser
 from django.db import Error as DatabaseError
 from django.utils import timezone
 
-from jwt_redis import journal, keys
+from jwt_redis import journal, keys, provider_sessions
 from jwt_redis.management.base import ProgressLine, TerminalCommand, as_json, journal_needed, redis_needed
 from jwt_redis.models import Sample
 from jwt_redis.operations import Done, Operation, run
@@ -54,6 +54,7 @@ class Command(TerminalCommand):
                 facts["journal_rows"] = rows
                 if not options["json"]:
                     self.stdout.write(f"{verb} {rows} row{'' if rows == 1 else 's'} of the journal.")
+            facts["provider_rows"] = self._clean_providers(dry_run)
             fields, devices, users = self._clean_redis(dry_run, options["batch"])
             facts |= {"fields": fields, "devices": devices, "users": users}
             if not options["json"]:
@@ -80,6 +81,15 @@ class Command(TerminalCommand):
                     line.show(dropped)
                 line.close()
         return dropped
+
+    def _clean_providers(self, dry_run: bool) -> int:
+        """Which session was a provider's; of those that are over, nobody asks."""
+        with journal_needed():
+            # As with the journal's own: without the table there is nothing to drop.
+            if not provider_sessions.has_table():
+                return 0
+            rows = provider_sessions.expired()
+            return rows.count() if dry_run else rows._raw_delete(rows.db)
 
     def _clean_redis(self, dry_run: bool, batch_size: int) -> tuple[int, int, int]:
         users = fields = devices = 0

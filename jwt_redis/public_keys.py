@@ -1,0 +1,180 @@
+"""Tokens that somebody else has signed: by the key that is theirs, and by no other algorithm than was agreed.
+
+PyJWT verifies; what is here is which key it is given, and how seldom theirs are fetched.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from typing import Any, Final
+
+import jwt
+from jwt import PyJWK, PyJWKClient, PyJWS
+from jwt.exceptions import PyJWTError
+
+from jwt_redis.decoding import CRASHES
+
+__all__ = ["MAX_TOKEN", "BadSignature", "KeysUnavailable", "RemoteKeys", "unverified", "verified"]
+
+# Characters. A token with a certificate chain in its header has as many; a longer one is nobody's.
+MAX_TOKEN: Final = 16384
+# Seconds for which a set of keys is kept: so long one that its owner has withdrawn may still be taken for good.
+LIFESPAN: Final = 300.0
+# Seconds in which one key that is not known does not lead to another look: anybody can name such a key.
+COOLDOWN: Final = 30.0
+# The same after a look that failed.
+AFTER_FAILURE: Final = 5.0
+# Seconds that a look may take, for each time that nothing comes.
+TIMEOUT: Final = 3.0
+
+_KEY_TYPES: Final = {"RS": "RSA", "PS": "RSA", "ES": "EC", "Ed": "OKP"}
+
+
+class BadSignature(Exception):
+    """The token is not by whom it should be. The message says why, in ASCII and without anything of the token."""
+
+
+class KeysUnavailable(Exception):
+    """The keys could not be fetched, so nobody can say whose the token is."""
+
+
+class RemoteKeys:
+    """A JWK Set at a URL (RFC 7517 section 5): kept, and looked at again for a key that is not known, but seldom."""
+
+    def __init__(self, uri: str) -> None:
+        self._client = PyJWKClient(uri, cache_jwk_set=False, timeout=TIMEOUT)
+        self._lock = threading.Lock()
+        self._keys: Sequence[Mapping[str, Any]] = ()
+        self._fetched_at: float | None = None
+        self._next_try = 0.0
+
+    def keys(self, *, again: bool = False) -> Sequence[Mapping[str, Any]]:
+        """The keys. ``again``: the one that is wanted was not among them.
+
+        :raises KeysUnavailable: when there are none, and none could be fetched.
+        """
+        if not self._lock.acquire(timeout=TIMEOUT):
+            raise KeysUnavailable("the keys are being fetched")
+        try:
+            now = time.monotonic()
+            age = None if self._fetched_at is None else now - self._fetched_at
+            is_old = age is None or age >= LIFESPAN
+            if is_old or (again and age is not None and age >= COOLDOWN):
+                self._fetch(now, is_old)
+            return self._keys
+        finally:
+            self._lock.release()
+
+    def _fetch(self, now: float, is_old: bool) -> None:
+        if now < self._next_try:
+            if is_old:
+                raise KeysUnavailable("the keys could not be fetched a moment ago")
+            return
+        try:
+            found = self._client.fetch_data()
+            keys = found.get("keys")
+            if not isinstance(keys, list):
+                raise ValueError("the answer is no JWK Set")
+        except (PyJWTError, *CRASHES) as error:
+            self._next_try = now + AFTER_FAILURE
+            if is_old:
+                raise KeysUnavailable(f"the keys could not be fetched: {type(error).__name__}") from error
+            return
+        self._keys = tuple(key for key in keys if isinstance(key, Mapping))
+        self._fetched_at = time.monotonic()
+
+
+@lru_cache(maxsize=256)
+def _remote(uri: str) -> RemoteKeys:
+    return RemoteKeys(uri)
+
+
+# A child must not wait for a lock that a thread of its parent's holds.
+os.register_at_fork(after_in_child=_remote.cache_clear)
+
+
+def unverified(raw: str) -> dict[str, Any]:
+    """The claims of a token that nobody has verified: to find out whose keys to verify it with, and for nothing else.
+
+    :raises BadSignature: when it is no signed token at all.
+    """
+    return _claims(_split(raw)["payload"])
+
+
+def _split(raw: str) -> dict[str, Any]:
+    if len(raw) > MAX_TOKEN:
+        raise BadSignature("the token is too long")
+    try:
+        # A string of anything but ASCII is no token, and PyJWT would raise its UnicodeEncodeError.
+        return PyJWS().decode_complete(raw.encode("ascii"), options={"verify_signature": False})
+    except (PyJWTError, *CRASHES):
+        raise BadSignature("the token is not a signed JWT") from None
+
+
+def _claims(payload: bytes) -> dict[str, Any]:
+    try:
+        claims = json.loads(payload)
+    except (ValueError, RecursionError):
+        claims = None
+    if not isinstance(claims, dict):
+        raise BadSignature("the token has no claims")
+    return claims
+
+
+def verified(
+    raw: str, jwks: Mapping[str, Any] | None, jwks_uri: str | None, algorithms: Sequence[str]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Header and claims of a token with a good signature; what the claims say is for the caller to judge.
+
+    ``jwks`` or ``jwks_uri``: whose it has to be. ``algorithms``: those that were agreed, none of a shared secret.
+
+    :raises BadSignature: when it is somebody else's, or nobody's.
+    :raises KeysUnavailable: when the keys could not be fetched.
+    """
+    header = _split(raw)["header"]
+    algorithm = header.get("alg")
+    if not isinstance(algorithm, str) or algorithm not in algorithms:
+        raise BadSignature("the token is not signed with an algorithm that was agreed")
+    key = _key_for(header.get("kid"), algorithm, jwks, jwks_uri)
+    try:
+        made = PyJWK(dict(key), algorithm)
+        # The key's own algorithm alone, whatever the header says: it says the same.
+        options: Any = {"enforce_minimum_key_length": True}
+        found = PyJWS(options=options).decode_complete(raw.encode("ascii"), made.key, algorithms=[algorithm])
+    except jwt.InvalidSignatureError:
+        raise BadSignature("the signature is not good") from None
+    except (PyJWTError, NotImplementedError, *CRASHES):
+        raise BadSignature("the signature cannot be verified with the key that is named") from None
+    return found["header"], _claims(found["payload"])
+
+
+def _key_for(kid: object, algorithm: str, jwks: Mapping[str, Any] | None, jwks_uri: str | None) -> Mapping[str, Any]:
+    if jwks is not None:
+        found = _fitting(jwks["keys"], kid, algorithm)
+    elif jwks_uri is not None:
+        source = _remote(jwks_uri)
+        found = _fitting(source.keys(), kid, algorithm) or _fitting(source.keys(again=True), kid, algorithm)
+    else:
+        found = []
+    if not found:
+        raise BadSignature("there is no such key")
+    if len(found) > 1 and kid is None:
+        raise BadSignature("the token names no key, and there are several")
+    return found[0]
+
+
+def _fitting(keys: Sequence[Mapping[str, Any]], kid: object, algorithm: str) -> list[Mapping[str, Any]]:
+    """Those that may have signed it: of the right type, for signatures, and not for another algorithm."""
+    return [
+        key
+        for key in keys
+        if key.get("kty") == _KEY_TYPES[algorithm[:2]]
+        and key.get("use") in (None, "sig")
+        and key.get("alg") in (None, algorithm)
+        and (kid is None or key.get("kid") == kid)
+    ]
