@@ -13,7 +13,7 @@ import os
 import re
 import sys
 import textwrap
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from datetime import timedelta
 from importlib import import_module
@@ -59,6 +59,8 @@ SEE = {
     "COOKIE": "[Keep tokens in cookies](../how-to/cookies.md)",
     "PAGES": "[The device page](../how-to/device-page.md)",
     "SIGN_IN_NOTICE": "[Sign-in notices](../how-to/sign-in-notice.md)",
+    "OAUTH": "[OAuth endpoints](../how-to/oauth-endpoints.md)",
+    "OPENID_PROVIDERS": "[Back-channel logout](../how-to/backchannel-logout.md)",
 }
 
 
@@ -101,6 +103,10 @@ def kind(hint: Any, name: str) -> str:
         return _KINDS[hint]
     if origin in (frozenset, tuple):
         return "a list of names"
+    if origin is Mapping:
+        return "a dict"
+    if origin is type:
+        return "a class or its dotted path"
     if origin is Callable or inspect.isfunction(hint) or "Callable" in str(hint):
         return "a callable or its dotted path"
     if hasattr(hint, "_fields"):
@@ -441,6 +447,7 @@ MAKERS: dict[str, Callable[[], str]] = {
     "settings.NEAR_CACHE": nested("NEAR_CACHE", {}),
     "settings.COOKIE": nested("COOKIE", {}),
     "settings.PAGES": nested("PAGES", {}),
+    "settings.OAUTH": nested("OAUTH", {}),
     "settings.SIGN_IN_NOTICE": nested("SIGN_IN_NOTICE", {"base_url": "https://example.com"}),
     "checks": checks(r"[EW]0\d\d"),
     "checks.database": checks("W104"),

@@ -383,8 +383,9 @@ class OAuthClient(NamedTuple):
 class OAuth(NamedTuple):
     """Of the endpoints in ``jwt_redis.oauth.urls``."""
 
-    # Called with a client_id: the OAuthClient, or None.
+    # Called with a client_id: the OAuthClient, or None. Or a dict of them, by their id.
     clients: Callable[..., Any] | None = None
+    # How clients may say who they are: also 'private_key_jwt', and 'none' for public ones.
     methods: tuple[str, ...] = ("client_secret_basic", "client_secret_post")
     # A DRF permission class. With it a bearer token will do, too, in place of a client's credentials.
     bearer_permission: type[Any] | None = None
@@ -717,12 +718,12 @@ class Config:
     oauth: OAuth = _setting(
         None,
         _oauth,
-        "A dict with 'clients': who may ask the endpoints in jwt_redis.oauth.urls to revoke and introspect, and how.",
+        "Who may ask the endpoints in jwt_redis.oauth.urls to revoke and introspect, and how.",
     )
     openid_providers: Mapping[str, OpenIDProvider] = _setting(
         None,
         _openid_providers,
-        "A dict by issuer, of dicts with 'client_id' and 'jwks_uri' or 'jwks': whose logout tokens end sessions here.",
+        "By issuer, dicts with 'client_id' and 'jwks_uri' or 'jwks': whose logout tokens end sessions here.",
     )
 
     @property

@@ -70,6 +70,15 @@ def test_every_command_is_described() -> None:
         assert f"`{path.stem} " in page
 
 
+@pytest.mark.parametrize("path", sorted(ROOT.glob("docs/standards/*.md")), ids=lambda path: path.name)
+def test_what_a_standards_page_points_at_is_there(path: Path) -> None:
+    sources = "\n".join(source.read_text() for source in ROOT.glob("tests/**/*.py"))
+    tests = set(re.findall(r"^(?:async )?def (test_\w+)", sources, re.M))
+    named = set(re.findall(r"`(?:[\w/.]+::)?(test_\w+)`", path.read_text()))
+    assert named
+    assert named <= tests, named - tests
+
+
 def anchors(path: Path) -> set[str]:
     """The names that the code host gives to a page's headings."""
     if path.suffix != ".md":
