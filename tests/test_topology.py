@@ -19,6 +19,7 @@ from rest_framework.test import APIClient
 from jwt_redis import near_cache, sessions
 from jwt_redis.checks import check_deployment
 from jwt_redis.exceptions import RevocationUnavailable
+from jwt_redis.sessions.once import drop_use, use_once
 from jwt_redis.store import client, markers
 from jwt_redis.testing.servers import RedisServer
 from tests.topology import (
@@ -288,6 +289,17 @@ def test_each_of_them_is_needed(alice: Any, acl: AclServer) -> None:
     assert superfluous == []
 
 
+def test_what_is_good_once_needs_a_key_of_its_own(acl: AclServer) -> None:
+    """A logout token of an OpenID provider, a client's assertion."""
+    with pointed_at(acl, options=PATIENT):
+        with pytest.raises(RevocationUnavailable):
+            use_once("a", "one", 60)
+        acl.change("~jwt:{*}:once")
+        client.reset()
+        assert [use_once("a", nonce, 60) for nonce in ("one", "one", "two")] == [True, True, False]
+        assert [drop_use("a", nonce) for nonce in ("two", "one")] == [False, True]
+
+
 def test_a_near_cache_needs_to_read_the_log(alice: Any, acl: AclServer) -> None:
     near = {**settings_for(acl)["JWT_REDIS"], "NEAR_CACHE": {"lease": 1.0}}
     with pointed_at(acl, options=PATIENT), override_settings(JWT_REDIS=near):
@@ -534,6 +546,12 @@ def test_in_cluster(alice: Any, cluster: Cluster) -> None:
 async def test_in_cluster_over_asyncio(alice: Any, cluster: Cluster) -> None:
     async with closing_client():
         await assert_everything_works_async(alice)
+
+
+def test_what_is_good_once_is_so_in_whichever_slot(cluster: Cluster) -> None:
+    uses = [[use_once(f"token {number}", nonce, 60) for nonce in ("one", "two")] for number in range(30)]
+    assert uses == [[True, False]] * 30
+    assert all(drop_use(f"token {number}", "one") for number in range(30))
 
 
 def test_users_on_every_node(cluster: Cluster, django_user_model: Any) -> None:
