@@ -21,7 +21,7 @@ from django.db import connections
 from django.test import Client, override_settings
 from django.utils import timezone
 
-from jwt_redis import keys, public_keys, sessions
+from jwt_redis import keys, public_keys, sessions, signals
 from jwt_redis.conf import problems
 from jwt_redis.exceptions import RevocationUnavailable, RevokedToken
 from jwt_redis.models import ProviderSession, Revocation
@@ -149,11 +149,20 @@ def test_a_project_may_say_which_user_a_subject_is(alice: Any, bob: Any) -> None
 
 @pytest.mark.parametrize("name", ["a/b {c}", "ü" * 200, "log", "~x", "a%20b"])
 def test_whatever_a_user_is_called_the_session_is_found(django_user_model: Any, db: None, name: str) -> None:
-    odd = django_user_model(pk=4711, username=name)
-    with override_settings(SIMPLE_JWT={**oauth_settings.SIMPLE_JWT, "USER_ID_FIELD": "username"}):
-        token = sign_in(odd)
+    token, other = sign_in(django_user_model(pk=name)), sign_in(django_user_model(pk=name), sid="another")
+    told: list[str] = []
+
+    def note(user: str, **facts: Any) -> None:
+        told.append(user)
+
+    signals.session_ended.connect(note)
+    try:
         accepted(logout_token())
-        assert not is_good(token)
+    finally:
+        signals.session_ended.disconnect(note)
+    assert [is_good(token), is_good(other)] == [False, True]
+    # Of a long id the digest alone is known.
+    assert told == [name if len(name) < 96 else keys.user_tag(name)]
 
 
 def test_a_session_that_was_opened_otherwise_is_remembered_by_hand(alice: Any) -> None:
@@ -342,6 +351,12 @@ def test_the_algorithm_is_the_one_that_was_registered(alice: Any) -> None:
     assert not is_good(named)
 
 
+def test_a_key_is_for_its_own_algorithm_where_several_were_registered() -> None:
+    with with_provider(algorithms=["RS256", "PS256"]):
+        refused(logout_token(algorithm="PS256"))
+        accepted(logout_token())
+
+
 def test_a_key_that_says_no_algorithm_takes_the_one_that_was_registered() -> None:
     bare = {name: value for name, value in jwk().items() if name not in ("alg", "use")}
     with with_provider(algorithms=["RS512"], jwks={"keys": [bare]}):
@@ -399,6 +414,10 @@ def test_somebody_elses_signature_is_refused(alice: Any) -> None:
 )
 def test_what_is_no_token_is_refused(raw: str) -> None:
     refused(raw)
+
+
+def test_a_token_that_is_longer_than_anybody_needs_is_not_read() -> None:
+    assert refused(logout_token(padding="x" * 20000)) == "the token is too long"
 
 
 def test_a_header_or_claims_that_are_nested_too_deep_are_refused() -> None:

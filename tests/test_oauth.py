@@ -156,6 +156,10 @@ def test_a_type_that_nobody_checks_is_not_said_to_be_revoked(alice: Any) -> None
     token = signed({"token_type": "password_reset", "jti": "abc", "user_id": str(alice.pk)})
     assert error_of(revoke(token)) == "unsupported_token_type"
     assert introspect(token).json() == {"active": False}
+    # Nor is it something to come in with, though its session is alive.
+    sid = sessions.open_session(alice)["sid"]
+    token = signed({"token_type": "password_reset", "jti": "abc", "user_id": str(alice.pk), "sid": sid})
+    assert introspect(token).json() == {"active": False}
     assert not Revocation.objects.exists()
 
 
