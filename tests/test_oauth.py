@@ -595,6 +595,14 @@ def test_active_is_never_a_guess(alice: Any) -> None:
         assert introspect(refresh).status_code == 503
 
 
+def test_where_refusals_are_only_observed_they_are_so_here(alice: Any) -> None:
+    refresh = sessions.open_session(alice)
+    sessions.end_session(alice, refresh["sid"])
+    assert introspect(refresh).json() == {"active": False}
+    with override_settings(JWT_REDIS={**JWT_REDIS, "OBSERVE": True}):
+        assert introspect(refresh).json()["active"] is True
+
+
 def test_a_redis_that_hangs_in_the_middle_holds_nobody_up(alice: Any) -> None:
     with RedisServer() as server, pointed_at(server.url):
         refresh = sessions.open_session(alice)
@@ -698,6 +706,17 @@ def test_a_setting_that_is_wrong_is_named(changes: dict[str, Any], reason: str) 
         (problem,) = problems()
         assert problem.key == "OAUTH"
         assert reason in problem.reason
+
+
+def test_signatures_that_cannot_be_verified_are_found_by_the_check(monkeypatch: pytest.MonkeyPatch) -> None:
+    from jwt_redis.oauth import checks
+    from jwt_redis.openid.checks import check_openid
+    from tests.openid import PROVIDERS
+
+    monkeypatch.setattr(checks, "has_crypto", False)
+    assert [message.id for message in check_oauth()] == ["jwt_redis.E041"]
+    with override_settings(JWT_REDIS={"ALIAS": "sessions", "OPENID_PROVIDERS": PROVIDERS}):
+        assert "jwt_redis.E041" in [message.id for message in check_openid()]
 
 
 def test_endpoints_without_clients_are_found_by_the_check() -> None:
