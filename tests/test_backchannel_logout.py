@@ -17,7 +17,7 @@ import pytest
 import redis
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from django.core.management import call_command
-from django.db import connections
+from django.db import connection, connections
 from django.test import Client, override_settings
 from django.utils import timezone
 
@@ -518,6 +518,18 @@ def test_a_logout_that_failed_may_be_sent_again(alice: Any, monkeypatch: Any) ->
     answer = send(raw)
     assert (answer.status_code, answer.json()["error"]) == (400, "temporarily_unavailable")
     monkeypatch.setattr(BackchannelLogoutView, "end_sessions", real)
+    accepted(raw)
+    assert not is_good(named)
+
+
+def test_while_the_database_is_away_the_logout_has_failed_and_may_be_sent_again(alice: Any) -> None:
+    named = sign_in(alice)
+    raw = logout_token()
+    with connection.cursor() as cursor:
+        cursor.execute("ALTER TABLE jwt_redis_providersession RENAME TO away")
+        answer = send(raw)
+        assert (answer.status_code, answer.json()["error"]) == (400, "temporarily_unavailable")
+        cursor.execute("ALTER TABLE away RENAME TO jwt_redis_providersession")
     accepted(raw)
     assert not is_good(named)
 

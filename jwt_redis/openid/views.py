@@ -6,6 +6,7 @@ import logging
 import secrets
 from typing import Final
 
+from django.db import DatabaseError
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -43,7 +44,12 @@ class BackchannelLogoutView(ProtocolView):
         except KeysUnavailable as error:
             logger.error("A provider's keys: %s", error, extra={"event": "provider_keys_unavailable"})
             raise _later("the keys of the provider cannot be fetched") from None
-        self.end(token)
+        try:
+            self.end(token)
+        except DatabaseError as error:
+            # Which sessions it means stands there.
+            logger.error("A logout has failed: %s", error, extra={"event": "provider_sessions_unavailable"})
+            raise _later("try again shortly") from error
         return Response()
 
     def end(self, token: LogoutToken) -> int:
