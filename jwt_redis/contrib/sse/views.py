@@ -55,7 +55,11 @@ class SessionEventsView(View):
         stream of that one event; and 204, upon which no browser comes again, when it was told already.
         """
         if not isinstance(request, ASGIRequest):
-            logger.error("%s needs ASGI: a thread for each page would be held for ever.", type(self).__name__)
+            logger.error(
+                "%s needs ASGI: a thread for each page would be held for ever.",
+                type(self).__name__,
+                extra={"event": "asgi_needed"},
+            )
             return JsonResponse({"detail": "Event streams need ASGI.", "code": "asgi_needed"}, status=501)
         try:
             answer: HttpResponseBase = self._respond(self._events(await self.aget_token(request)))
