@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from datetime import datetime, timedelta
+from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 
 from django.conf import settings
@@ -20,6 +22,7 @@ __all__ = [
     "Config",
     "Cookie",
     "LegacyTokens",
+    "Keys",
     "NearCache",
     "OAuth",
     "OAuthClient",
@@ -288,6 +291,80 @@ class Pages(NamedTuple):
     password_url: str | None = None
     # How many sessions a page lists.
     page_size: int = 20
+
+
+class Keys(NamedTuple):
+    """Where the keys that tokens are signed with come from: a ``directory``, or ``keys`` and ``signing``."""
+
+    directory: str | None = None
+    # By kid: "alg", and "key", "file" or "load".
+    keys: Mapping[str, Mapping[str, Any]] = MappingProxyType({})
+    # The kid of the one that signs. None: Simple JWT's own, without a kid.
+    signing: str | None = None
+    # Whether Simple JWT's own key verifies the tokens that have no kid.
+    without_kid: bool = True
+    # Whether SECRET_KEY_FALLBACKS does so too, where SIGNING_KEY is SECRET_KEY.
+    secret_key_fallbacks: bool = False
+    # For how long others may keep a copy of the published keys.
+    max_age: timedelta = timedelta(minutes=5)
+
+
+_KEY_PARTS: dict[str, Callable[[object], Any]] = {
+    "alg": _text,
+    "key": lambda value: value if isinstance(value, (bytes, Mapping)) else _text(value),
+    "file": lambda value: _path(value),
+    "load": lambda value: _needed(_callable(value)),
+}
+
+
+def _path(value: object) -> str:
+    if not isinstance(value, (str, os.PathLike)) or not os.fspath(value):
+        raise ValueError("a path is needed")
+    return str(os.fspath(value))
+
+
+def _needed(value: Callable[..., Any] | None) -> Callable[..., Any]:
+    if value is None:
+        raise ValueError("a callable, or the dotted path of one, is needed")
+    return value
+
+
+def _named_keys(value: object) -> Mapping[str, Mapping[str, Any]]:
+    if not isinstance(value, Mapping):
+        raise ValueError("a dict of keys by their kid is needed")
+    found = {}
+    for kid, facts in value.items():
+        if not isinstance(kid, str):
+            raise ValueError(f"{kid!r} is no kid")
+        try:
+            parsed = _parts(facts, _KEY_PARTS, "{'alg': 'ES256', 'file': '/etc/keys/2026.pem'}")
+        except ValueError as error:
+            raise ValueError(f"{kid}: {error}") from error
+        if "alg" not in parsed or len(parsed) != 2:
+            raise ValueError(f"{kid}: 'alg' and one of 'key', 'file', 'load' are needed")
+        found[kid] = parsed
+    return found
+
+
+def _keys(value: object) -> Keys | None:
+    if value is None:
+        return None
+    parsers: dict[str, Callable[[object], Any]] = {
+        "directory": _path,
+        "keys": _named_keys,
+        "signing": _text,
+        "without_kid": _flag,
+        "secret_key_fallbacks": _flag,
+        "max_age": _duration,
+    }
+    made = Keys(**_parts(value, parsers, "{'directory': '/etc/myproject/jwt-keys'}"))
+    if made.directory is not None and (made.keys or made.signing is not None):
+        raise ValueError("directory: the directory says which keys there are; 'keys' and 'signing' go without it")
+    if made.signing is not None and made.signing not in made.keys:
+        raise ValueError(f"signing: there is no key {made.signing!r} in 'keys'")
+    if made.directory is None and made.signing is None and not made.without_kid:
+        raise ValueError("without_kid: False needs a key that signs, and no token would be accepted")
+    return made
 
 
 def _url(value: object) -> str | None:
@@ -724,6 +801,11 @@ class Config:
         None,
         _openid_providers,
         "By issuer, dicts with 'client_id' and 'jwks_uri' or 'jwks': whose logout tokens end sessions here.",
+    )
+    keys: Keys | None = _setting(
+        None,
+        _keys,
+        "A dict with 'directory', or with 'keys' and 'signing': several signing keys by kid. None: Simple JWT's own.",
     )
 
     @property

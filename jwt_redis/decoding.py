@@ -15,6 +15,7 @@ from django.utils.translation import gettext_lazy as _
 from rest_framework_simplejwt.exceptions import TokenError
 from rest_framework_simplejwt.tokens import Token, UntypedToken
 
+from jwt_redis.backends import kid_of
 from jwt_redis.token_memo import REMEMBERED, Remembered
 from jwt_redis.verdicts import Claims, read_claims
 
@@ -91,7 +92,7 @@ def claims_of(token: Token) -> Claims:
     if claims is not None:
         return claims
     try:
-        claims = read_claims(token.payload)
+        claims = read_claims(token.payload, kid_of(token))
     except ValueError as error:
         raise TokenError(str(error)) from error
     if remembered is not None:

@@ -13,6 +13,7 @@ __all__ = [
     "InsufficientAuthentication",
     "JWTRedisError",
     "JournalUnavailable",
+    "NoSigningKey",
     "NotReplicated",
     "RemovedInJWTRedis2Warning",
     "RevocationUnavailable",
@@ -48,6 +49,10 @@ class RevocationUnavailable(JWTRedisError, DetailDictMixin, APIException):
 
 class StoreNotReady(RevocationUnavailable):
     """Redis may lack revocations, and what the journal has for it could not be applied yet. Never let through."""
+
+
+class NoSigningKey(RevocationUnavailable):
+    """The key that signs was refused, and no other signs in its place yet: a token that it signed would be refused."""
 
 
 class JournalUnavailable(RevocationUnavailable):

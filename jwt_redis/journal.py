@@ -54,6 +54,7 @@ __all__ = [
     "outside_transaction",
     "pending",
     "pending_count",
+    "refused_keys",
     "replayed_since",
     "rows",
     "seconds_since",
@@ -117,6 +118,11 @@ class Entry:
     def of_session(cls, user: str, sid: str, reason: str) -> Entry:
         """One session."""
         return cls(Kind.SESSION, user, sid, reason, key=_key(Kind.SESSION, user, sid))
+
+    @classmethod
+    def of_key(cls, kid: str, reason: str) -> Entry:
+        """A signing key. What a thief signs with it may be good for ever, and so is the row."""
+        return cls(Kind.KEY, target=kid, reason=reason, until=_LATEST, key=_key(Kind.KEY, kid))
 
     @classmethod
     def of_token(cls, user: str, jti: str, exp: int, reason: str) -> Entry:
@@ -262,6 +268,12 @@ def missing_from(history: History | None, born_ms: int | None, after: int, limit
             elsewhere &= Q(created_at__gt=_moment(born_ms / 1000) - _CLOCKS)
         found = found.filter(missing | elsewhere)
     return list(found.filter(until__gt=timezone.now() - _CLOCKS, id__gt=after).order_by("id")[:limit])
+
+
+def refused_keys() -> list[tuple[str, str]]:
+    """The signing keys that were revoked, whenever that was, and why."""
+    found = Revocation.objects.using(database()).filter(kind=Kind.KEY).order_by("id")
+    return list(found.values_list("target", "reason"))
 
 
 def newest_id() -> int:

@@ -16,6 +16,7 @@ __all__ = [
     "LABEL",
     "NOBODY",
     "NOT_BEFORE",
+    "REFUSED_KEYS",
     "SEEN",
     "SESSION",
     "TRUSTED",
@@ -45,6 +46,8 @@ NOT_BEFORE = "not_before"
 # Fields of the marker: the servers on which the journal was applied, or, without a journal, that were seen.
 TRUSTED = "trusted:"
 SEEN = "seen:"
+# And the keys that are refused, their names with commas between them.
+REFUSED_KEYS = "refused_keys"
 # Fields of the devices hash.
 DEVICE = "device:"
 LABEL = "label:"

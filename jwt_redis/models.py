@@ -23,6 +23,7 @@ class Revocation(models.Model):
         ALL = "all", _("everything")
         # No revocation of a session, but of the token that it began with: that does not begin another one.
         ADOPTED = "adopted", _("one token, for a session")
+        KEY = "key", _("a signing key")
         # No revocation, but the moment from which on the journal knows of all of them.
         STORE = "store", _("a new store")
 

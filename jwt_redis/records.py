@@ -64,6 +64,8 @@ class Marker:
     revocations: int = 0
     # What it may have lost is being applied: nobody is answered meanwhile.
     is_mending: bool = False
+    # The names of the keys whose tokens are refused, all of them.
+    refused_keys: frozenset[str] = frozenset()
 
 
 def parse_session(text: str) -> SessionRecord | EndedSession | None:

@@ -203,6 +203,8 @@ def _command(row: Revocation, now_ms: int) -> Command[Any]:
         return commands.end_other_sessions(user, row.target, reason=row.reason, before_ms=moment_ms)
     if row.kind == Kind.USER:
         return commands.end_all_sessions(user, reason=row.reason, before_ms=moment_ms)
+    if row.kind == Kind.KEY:
+        return commands.refuse_key(row.target, reason=row.reason)
     return commands.revoke_everything(moment_ms, reason=row.reason)
 
 
@@ -488,6 +490,10 @@ def _mend(link: client.Link, token: str, servers: frozenset[str], found: Marker 
         # Where absence accepts nothing, what was revoked is lost with the store.
         if config().journal and (state != "lost" or config().accepts_by_absence):
             count = _replay(link, token, history, found)
+    if config().journal:
+        # Whatever was lost, and however long ago that was: a stolen key does not expire.
+        for kid, reason in journal.refused_keys():
+            link(commands.refuse_key(kid, reason=reason))
     marker = link(commands.trust_store(token, store_id, [_field(identity) for identity in sorted(servers)]))
     if marker is None:
         raise StoreNotReady

@@ -44,6 +44,9 @@ everything_revoked = Signal()
 #: there is none), ``reason`` (a refusal's, or one that the page on coming from Simple JWT has), ``use_case`` (where).
 refusal_observed = Signal()
 
+#: A signing key was revoked: what it signed is refused. Arguments: ``kid``, ``reason``.
+key_revoked = Signal()
+
 #: Redis could not be asked and ``ON_REDIS_FAILURE`` let a token through unchecked. Arguments: ``user``, ``sid``,
 #: ``error``.
 check_failed_open = Signal()

@@ -27,6 +27,7 @@ from rest_framework_simplejwt import settings as simplejwt
 from rest_framework_simplejwt.backends import TokenBackend
 
 from jwt_redis import observers
+from jwt_redis.backends import KeyedBackend
 from jwt_redis.conf import config
 from jwt_redis.observers import Observer
 from jwt_redis.verdicts import Claims
@@ -105,10 +106,14 @@ class _Memo:
         self._entries: OrderedDict[bytes, Remembered] = OrderedDict()
 
     def is_of(self, backend: TokenBackend) -> bool:
-        """Is the backend, are its methods what they were?"""
+        """Is the backend, are its keys and methods what they were?"""
+        if type(backend) is KeyedBackend:
+            # A key that is no longer there takes with it what it has found good.
+            backend.look()
+        elif type(backend) is not TokenBackend:
+            return False
         return (
             vars(backend) == self.snapshot
-            and type(backend) is TokenBackend
             and (TokenBackend.decode, TokenBackend.get_verifying_key, TokenBackend.get_leeway) == self.methods
         )
 
@@ -152,7 +157,7 @@ def _memo_for(backend: TokenBackend, token: Any) -> _Memo | None:
     """
     methods = (TokenBackend.decode, TokenBackend.get_verifying_key, TokenBackend.get_leeway)
     if (
-        type(backend) is not TokenBackend
+        type(backend) not in (TokenBackend, KeyedBackend)
         or backend.jwks_client is not None
         or any(getattr(method, "__globals__", None) is not vars(backends) for method in methods)
         or any(callable(value) and name in vars(TokenBackend) for name, value in vars(backend).items())

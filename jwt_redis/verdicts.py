@@ -17,6 +17,7 @@ from jwt_redis.records import EndedSession, Marker, SessionRecord, UserState
 
 __all__ = [
     "ALL_REVOKED",
+    "KEY_REVOKED",
     "NO_SESSION",
     "SESSION_ENDED",
     "SESSION_EXPIRED",
@@ -40,6 +41,10 @@ USER_REVOKED: Final = "user_revoked"
 ALL_REVOKED: Final = "all_revoked"
 NO_SESSION: Final = "no_session"
 STORE_LOST: Final = "store_lost"
+KEY_REVOKED: Final = "key_revoked"
+
+# In place of a kid, for the key of the tokens that have none: Simple JWT's own.
+NO_KID: Final = "no-kid"
 
 SID_CLAIM: Final = "sid"
 AUTH_TIME_CLAIM: Final = "auth_time"
@@ -73,6 +78,8 @@ class Claims:
     # time, whatever its exp says; by then what was revoked may be forgotten. ``sid`` is that of the session which a
     # refresh token gets when it is used.
     legacy_until: int | None = None
+    # The key that it was signed by.
+    key: str = NO_KID
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,8 +121,8 @@ def is_adopted(sid: str) -> bool:
     return sid.startswith(_ADOPTED)
 
 
-def read_claims(payload: Mapping[str, Any]) -> Claims:
-    """Take the claims out of a verified payload.
+def read_claims(payload: Mapping[str, Any], kid: str | None = None) -> Claims:
+    """Take the claims out of a verified payload. ``kid``: of the key that it was signed by, None if it has none.
 
     :raises ValueError: naming the claim that is missing or of the wrong kind.
     """
@@ -153,6 +160,7 @@ def read_claims(payload: Mapping[str, Any]) -> Claims:
         owns_session=kind in ("refresh", "sliding"),
         is_unasked=not type_claim or (kind not in ("refresh", "sliding") and ROTATION_CLAIM in payload),
         legacy_until=legacy_until,
+        key=NO_KID if kid is None else kid,
     )
 
 
@@ -178,6 +186,8 @@ def decide(
 
     A refresh token is judged by its session in both strategies: without one it cannot be rotated.
     """
+    if marker.refused_keys and claims.key in marker.refused_keys:
+        return Verdict(False, KEY_REVOKED)
     if state.blacklisted:
         return Verdict(False, TOKEN_BLACKLISTED)
     if isinstance(state.session, EndedSession):

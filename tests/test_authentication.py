@@ -74,7 +74,7 @@ def hmget(alice: Any, token: Any, access: Any) -> str:
     return f"HMGET jwt:{{{alice.pk}}} sid:{token['sid']} blacklist:{access['jti']} not_before"
 
 
-MARKER = "HMGET jwt:{log}:marker store_id born_ms not_before revocations mending"
+MARKER = "HMGET jwt:{log}:marker store_id born_ms not_before revocations mending refused_keys"
 
 
 @pytest.mark.parametrize("path", ["/whoami/", "/stateless/", "/plain/", "/plain-async/", "/behind-stock/"])

@@ -40,7 +40,7 @@ PERIODS: Final = {"day": 24, "month": 31}
 # Points on the line of samples.
 _MOST_SAMPLES = 500
 # "a new store" is no revocation.
-_KINDS = (Kind.SESSION, Kind.OTHERS, Kind.USER, Kind.TOKEN, Kind.ALL)
+_KINDS = (Kind.SESSION, Kind.OTHERS, Kind.USER, Kind.TOKEN, Kind.ALL, Kind.KEY)
 _REUSED = "refresh_token_reused"
 
 

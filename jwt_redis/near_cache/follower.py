@@ -151,7 +151,10 @@ class Follower:
     def _ask(self, after: str) -> LogPage:
         """The lease counts from when the primary was last proven."""
         entries = commands.read_log_end() if after == _END else commands.read_log(after, PAGE)
-        return self._questions.answered(client.execute(*self._questions.next(entries)))
+        page = self._questions.answered(client.execute(*self._questions.next(entries)))
+        # Before an answer rests on it. The log may have been trimmed since.
+        self.memory.refuse_keys(_present(page.marker).refused_keys)
+        return page
 
     def _read_on(self, position: Position) -> None:
         page = self._ask(position[0])

@@ -61,6 +61,8 @@ class Memory:
         # Replaced as a whole, so that who asks meanwhile sees one or the other. The newest comes first.
         self._parts: tuple[_Part, ...] = (_Part(now),)
         self._complete_from = float("inf")
+        # Never forgotten: what a stolen key signs has whatever times the thief likes.
+        self._refused_keys: frozenset[str] = frozenset()
 
     @property
     def complete_from(self) -> float:
@@ -73,13 +75,20 @@ class Memory:
 
     def add(self, kind: str, user: str, target: str) -> None:
         """One revocation. ``user`` as from :func:`jwt_redis.keys.user_tag`."""
-        self._parts[0].add(kind, user, target)
+        if kind == "key":
+            self.refuse_keys(frozenset({target}))
+        else:
+            self._parts[0].add(kind, user, target)
+
+    def refuse_keys(self, kids: frozenset[str]) -> None:
+        """What these keys have signed is refused."""
+        if not kids <= self._refused_keys:
+            self._refused_keys |= kids
 
     def hear(self, entries: Iterable[LogEntry]) -> None:
         """Entries of the log."""
-        part = self._parts[0]
         for entry in entries:
-            part.add(entry.kind, entry.user, entry.target)
+            self.add(entry.kind, entry.user, entry.target)
 
     def forget(self, now: float) -> None:
         """Drop what is older than the horizon: to be called now and then, by one thread."""
@@ -94,6 +103,8 @@ class Memory:
         """Is nothing known that could concern this token, and would it be known?"""
         sid = claims.sid
         if claims.owns_session or claims.is_unasked:
+            return False
+        if self._refused_keys and claims.key in self._refused_keys:
             return False
         # Longer-lived than what is remembered; a second for what was rounded.
         if claims.exp - claims.iat > self._access_lifetime + 1:

@@ -29,9 +29,11 @@ from jwt_redis.sessions.recognizing import Recognition, arecognize, recognize
 from jwt_redis.sessions.revoking import (
     arevoke_everything,
     arevoke_jti,
+    arevoke_key,
     arevoke_token,
     revoke_everything,
     revoke_jti,
+    revoke_key,
     revoke_token,
 )
 from jwt_redis.sessions.rotation import arotate, rotate
@@ -58,6 +60,7 @@ __all__ = [
     "aremember_provider",
     "arevoke_everything",
     "arevoke_jti",
+    "arevoke_key",
     "arevoke_token",
     "arotate",
     "aset_label",
@@ -78,6 +81,7 @@ __all__ = [
     "remember_provider",
     "revoke_everything",
     "revoke_jti",
+    "revoke_key",
     "revoke_token",
     "rotate",
     "set_label",

@@ -11,7 +11,7 @@ from typing import Any, Final
 from rest_framework_simplejwt.exceptions import TokenError
 from rest_framework_simplejwt.tokens import Token
 
-from jwt_redis import near_cache, observers, signals
+from jwt_redis import backends, near_cache, observers, signals
 from jwt_redis.conf import FailurePolicy, config, leeway_seconds
 from jwt_redis.decoding import claims_of, decode
 from jwt_redis.exceptions import RevocationUnavailable, StoreNotReady
@@ -26,7 +26,7 @@ from jwt_redis.sessions.parts import marker_command, with_marker
 from jwt_redis.store import commands, markers
 from jwt_redis.store.client import aexecute, execute
 from jwt_redis.store.commands import Command
-from jwt_redis.verdicts import Claims, Verdict, decide
+from jwt_redis.verdicts import KEY_REVOKED, Claims, Verdict, decide
 
 __all__ = ["RULES", "Explanation", "acheck", "aexplain", "check", "explain"]
 
@@ -51,6 +51,7 @@ RULES: Final = {
     "all_revoked": "Everything from before a moment was revoked, and this token's session is older.",
     "no_session": "The store knows no such session, and the whitelist accepts no token without one.",
     "store_lost": "The token is older than the store: Redis was emptied or rolled back since.",
+    "key_revoked": "The key that the token was signed with was revoked: it may be in somebody else's hands.",
     "token_not_valid": "The token is not good whatever the store says.",
 }
 
@@ -121,8 +122,11 @@ def _unchecked(
     claims: Claims, error: RevocationUnavailable, policy: FailurePolicy | None, began: float
 ) -> Done[Verdict]:
     # "allow" is for a Redis that cannot be asked, not for one that is known to lack something.
-    is_observing = config().observe
+    is_refused = claims.key in backends.refused()
+    is_observing = config().observe and not is_refused
     is_open = (policy or config().on_redis_failure) == "allow" and not isinstance(error, StoreNotReady)
+    # What was heard before Redis went away counts on.
+    is_open = is_open and not is_refused
     if observers.installed:
         verdict, took = "allowed" if is_open else "unavailable", time.perf_counter() - began
         observers.tell(Observer.checked, verdict, observers.UNCHECKED, took)
@@ -137,8 +141,8 @@ def _unchecked(
 
 
 def _passing(claims: Claims, verdict: Verdict) -> Done[Verdict]:
-    """The token would be refused, were it not for ``OBSERVE``."""
-    if verdict.reason is None or not config().observe:
+    """The token would be refused, were it not for ``OBSERVE``. What a stolen key signs is, with it too: it is forged."""
+    if verdict.reason in (None, KEY_REVOKED) or not config().observe:
         return Done(verdict)
     passes = Verdict(True, observed=verdict.reason)
     return Done(passes, (observed(claims.user, claims.sid, verdict.reason, "check"),))
@@ -223,7 +227,7 @@ def _explained(claims: Claims, state: UserState, verdict: Verdict) -> Explanatio
     rule = RULES[verdict.reason] if verdict.reason or verdict.session else _WITHOUT_SESSION
     if isinstance(state.session, EndedSession):
         rule += f" Why: {state.session.why}."
-    if not verdict.allowed and config().observe:
+    if verdict.reason not in (None, KEY_REVOKED) and config().observe:
         rule += " OBSERVE is on, so it passes all the same."
     return Explanation(verdict.allowed, verdict.reason, rule, claims, state)
 

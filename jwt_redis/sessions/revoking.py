@@ -9,7 +9,7 @@ from typing import Any
 
 from rest_framework_simplejwt.tokens import Token
 
-from jwt_redis import signals
+from jwt_redis import backends, signals
 from jwt_redis.conf import longest_session
 from jwt_redis.decoding import claims_of, decode
 from jwt_redis.journal import Entry
@@ -18,6 +18,7 @@ from jwt_redis.models import Revocation
 from jwt_redis.operations import Done, Event, Operation, UseCase, arun, run
 from jwt_redis.sessions.ending import ending
 from jwt_redis.sessions.parts import moment_of, valid_reason
+from jwt_redis.signing_keys import valid_kid
 from jwt_redis.store import commands, markers
 from jwt_redis.store.commands import Everything, Listed
 from jwt_redis.verdicts import is_jti
@@ -25,9 +26,11 @@ from jwt_redis.verdicts import is_jti
 __all__ = [
     "arevoke_everything",
     "arevoke_jti",
+    "arevoke_key",
     "arevoke_token",
     "revoke_everything",
     "revoke_jti",
+    "revoke_key",
     "revoke_token",
 ]
 
@@ -123,3 +126,34 @@ def revoke_everything(before: datetime | None = None, *, reason: str = "revoked"
 async def arevoke_everything(before: datetime | None = None, *, reason: str = "revoked") -> datetime:
     """:func:`revoke_everything` over ``redis.asyncio``."""
     return await arun(_revoke_everything(before, reason), UseCase("revoke_everything"))
+
+
+def _revoke_key(kid: str, reason: str) -> Operation[bool]:
+    valid_kid(kid)
+
+    def finish(listed: Listed) -> Done[bool]:
+        markers.reset()
+        backends.refuse(backends.refused() | {kid})
+        facts = {"kid": kid, "reason": reason}
+        events = (Event(signals.key_revoked, facts, "key_revoked", logging.CRITICAL),) if listed.added else ()
+        return Done(listed.added, events)
+
+    command = commands.refuse_key(kid, reason=valid_reason(reason))
+    return Operation((command,), finish, (Entry.of_key(kid, reason),))
+
+
+def revoke_key(kid: str, *, reason: str = "key_leaked") -> bool:
+    """Refuse every token that a signing key has signed or will sign, of any type; in every process within a second, or
+    within the near cache's lease. It cannot be taken back.
+
+    ``kid``: the key's name, or "no-kid" for Simple JWT's own, whose tokens have none. True when it was not refused
+    before.
+
+    :raises ValueError: when ``kid`` cannot be the name of a key.
+    """
+    return run(_revoke_key(kid, reason), UseCase("revoke_key"))
+
+
+async def arevoke_key(kid: str, *, reason: str = "key_leaked") -> bool:
+    """:func:`revoke_key` over ``redis.asyncio``."""
+    return await arun(_revoke_key(kid, reason), UseCase("revoke_key"))

@@ -24,7 +24,7 @@ from jwt_redis.sessions.observing import UNAVAILABLE, observed
 from jwt_redis.sessions.parts import new_nonce, with_marker
 from jwt_redis.store import commands, markers
 from jwt_redis.store.commands import Rotation
-from jwt_redis.verdicts import SID_CLAIM, TOKEN_BLACKLISTED, Claims
+from jwt_redis.verdicts import KEY_REVOKED, SID_CLAIM, TOKEN_BLACKLISTED, Claims
 
 __all__ = ["arotate", "rotate"]
 
@@ -78,7 +78,7 @@ def _rotate(
             event = Event(signals.session_refreshed, {**facts, "outcome": rotation.outcome}, "session_refreshed")
             done = Done(rotation.session, (*started(rotation), event))
             return done if claims.legacy_until is None else adopted(rotation, done)
-        if config().observe:
+        if config().observe and rotation.reason != KEY_REVOKED:
             return _passing(
                 token, claims, rotation.session, _WHY.get(rotation.outcome, rotation.reason or "no_session")
             )
@@ -116,6 +116,9 @@ def _rotate(
         return rotation.is_adopted or rotation.outcome == "grace"
 
     def with_trusted(marker: Marker) -> Operation[SessionRecord]:
+        # In Cluster the script, in the user's slot, does not see the marker.
+        if claims.key in marker.refused_keys:
+            raise RevokedToken(KEY_REVOKED)
         command = commands.rotate(
             claims,
             lifetime=lifetime,

@@ -64,6 +64,7 @@ __all__ = [
     "read_sessions",
     "read_state",
     "rebind_sessions",
+    "refuse_key",
     "refuse_tokens",
     "remember",
     "revoke_everything",
@@ -161,7 +162,7 @@ class Ended:
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """One token is refused; ``added`` if it was not before."""
+    """One token, or all of one key, is refused; ``added`` if it was not before."""
 
     added: bool
     written: Written
@@ -267,7 +268,8 @@ def read_state(claims: Claims) -> Command[UserState]:
 def read_marker() -> Command[Marker | None]:
     """The global record (HMGET); None where the store has none: it is new, or was lost."""
     key = keys.marker_key()
-    return Command((key,), ("HMGET", key, "store_id", "born_ms", "not_before", "revocations", "mending"), _marker)
+    fields = ("store_id", "born_ms", "not_before", "revocations", "mending", keys.REFUSED_KEYS)
+    return Command((key,), ("HMGET", key, *fields), _marker)
 
 
 def prove_marker() -> Command[Marker | None]:
@@ -417,11 +419,12 @@ def read_clock() -> Command[int]:
 
 def _marker(reply: Sequence[str | None]) -> Marker | None:
     """None also for a damaged one: :func:`trust_store` mends it."""
-    store_id, *numbers, mending = reply
+    store_id, *numbers, mending, refused = reply
     born, not_before, revocations = numbers
     if not store_id or born is None or not all(number is None or _is_number(number) for number in numbers):
         return None
-    return Marker(store_id, int(born), int(not_before or 0), int(revocations or 0), mending is not None)
+    names = frozenset(refused.split(",")) if refused else frozenset()
+    return Marker(store_id, int(born), int(not_before or 0), int(revocations or 0), mending is not None, names)
 
 
 def _is_number(text: str | None) -> bool:
@@ -510,6 +513,7 @@ def rotate(
         _max_age(lifetime),
         config().max_sessions or 0,
         int(is_observing),
+        claims.key,
     )
 
     def parse(reply: Any) -> Rotation:
@@ -629,6 +633,19 @@ def revoke_everything(before_ms: int | None, *, reason: str) -> Command[Everythi
         args=args,
         parse=lambda reply: Everything(int(reply[2]), _written(reply[1])),
         script=_script("revoke_everything", False),
+        names_store=True,
+        proves_primary=True,
+        is_revocation=True,
+    )
+
+
+def refuse_key(kid: str, *, reason: str) -> Command[Listed]:
+    """Refuse all that a key has signed, and will sign."""
+    return Command(
+        keys=(keys.log_key(), keys.marker_key()),
+        args=(_policy()[1], kid, reason),
+        parse=lambda reply: Listed(bool(reply[2]), _written(reply[1])),
+        script=_script("refuse_key", False),
         names_store=True,
         proves_primary=True,
         is_revocation=True,

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from django.core.signals import setting_changed
 
+from jwt_redis import backends
 from jwt_redis.records import Marker
 from jwt_redis.store import gate
 from jwt_redis.store.gate import UntrustedStore
@@ -51,6 +52,7 @@ def seen(marker: Marker | None, asked_at: float, known: tuple[str, int] | None =
         _copy = None
         raise UntrustedStore("the marker is missing, or is not the one that was trusted")
     _copy = (marker, asked_at + MAX_AGE, admitted)
+    backends.refuse(marker.refused_keys)
     note(marker.store_id, marker.revocations)
     return marker
 
@@ -86,6 +88,7 @@ def trust(marker: Marker) -> None:
     global _copy, _store
     _copy = None
     _store = (marker.store_id, marker.revocations)
+    backends.refuse(marker.refused_keys)
 
 
 def reset(**kwargs: Any) -> None:
@@ -95,6 +98,7 @@ def reset(**kwargs: Any) -> None:
         _copy = None
         if "setting" in kwargs:
             _store = None
+            backends.refuse(frozenset())
 
 
 setting_changed.connect(reset, dispatch_uid="jwt_redis.store.markers.reset")

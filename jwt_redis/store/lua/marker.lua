@@ -5,7 +5,7 @@ local time = redis.call('TIME')
 local now = string.format('%.0f', time[1] * 1000 + math.floor(time[2] / 1000))
 local proof = redis.pcall('HDEL', KEYS[1], '')
 if type(proof) == 'table' and proof.err then
-  if string.find(proof.err, 'WRONGTYPE', 1, true) then return { now, false, false, false, false, false } end
+  if string.find(proof.err, 'WRONGTYPE', 1, true) then return { now, false, false, false, false, false, false } end
   if not string.find(proof.err, 'MISCONF', 1, true) then return proof end
 end
-return { now, unpack(redis.call('HMGET', KEYS[1], 'store_id', 'born_ms', 'not_before', 'revocations', 'mending')) }
+return { now, unpack(redis.call('HMGET', KEYS[1], 'store_id', 'born_ms', 'not_before', 'revocations', 'mending', 'refused_keys')) }

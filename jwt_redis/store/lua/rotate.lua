@@ -1,5 +1,5 @@
 -- A refresh token is used. All of rotation is decided here, on one key, so that nothing slips in between.
-local sid, jti, presented, nonce, grace_ms, lifetime, fingerprints, device, not_before, born, rotating, legacy_end, iat, max_age, max_sessions, observing = unpack(ARGV, FIRST)
+local sid, jti, presented, nonce, grace_ms, lifetime, fingerprints, device, not_before, born, rotating, legacy_end, iat, max_age, max_sessions, observing, kid = unpack(ARGV, FIRST)
 presented, grace_ms, lifetime = tonumber(presented), tonumber(grace_ms), tonumber(lifetime)
 legacy_end, iat, max_age = tonumber(legacy_end), tonumber(iat), tonumber(max_age)
 -- A key or a field that cannot be read may have said that this token is refused.
@@ -33,6 +33,10 @@ local function answer(outcome, reason)
   return reply(outcome, reason or '', sessions[sid] and sessions[sid].text or '', has_ended and 1 or 0,
     has_adopted and 1 or 0, made_room)
 end
+
+-- On a single node with the very moment: whoever has stolen a key must not exchange what it signed for what another did.
+local refused = MARKER and redis.call('HGET', MARKER, 'refused_keys')
+if refused and string.find(',' .. refused .. ',', ',' .. kid .. ',', 1, true) then return answer('gone', 'key_revoked') end
 
 -- A token from before there were sessions gets one, once. It counts as opened when the token was issued: whatever was
 -- revoked since then ends it, also what reaches this store late.

@@ -20,4 +20,4 @@ for i = 1, #all, 2 do
 end
 table.sort(known, function(a, b) return a[2] > b[2] end)
 for i = 65, #known do redis.call('HDEL', KEYS[1], known[i][1]) end
-return redis.call('HMGET', KEYS[1], 'store_id', 'born_ms', 'not_before', 'revocations', 'mending')
+return redis.call('HMGET', KEYS[1], 'store_id', 'born_ms', 'not_before', 'revocations', 'mending', 'refused_keys')
