@@ -84,7 +84,7 @@ class KeyFiles:
     @property
     def signing(self) -> str | None:
         """The name of the key that signs; None for Simple JWT's own."""
-        return next((kid for kid, entry in self.entries.items() if entry.state == SIGNING), None)
+        return next((kid for kid, entry in self.entries.items() if entry.state == SIGNING and kid != NO_KID), None)
 
     def key_set(self) -> KeySet:
         """The keys that sign and verify.

@@ -47,7 +47,7 @@ _KID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}")
 
 
 def is_kid(value: object) -> bool:
-    """Can ``value`` be the name of a key? 1 to 64 letters, digits, ``_``, ``.``, ``-``, neither of the last in front."""
+    """Can ``value`` be the name of a key? 1 to 64 letters, digits, ``_.-``, and in front none of ``.-``."""
     return isinstance(value, str) and _KID.fullmatch(value) is not None
 
 

@@ -8,6 +8,7 @@ from jwt_redis import views
 
 urlpatterns = [
     path("csrf/", views.CSRFView.as_view(), name="csrf"),
+    path("jwks/", views.JWKSView.as_view(), name="jwt_redis_jwks"),
     path("token/", views.TokenObtainPairView.as_view(), name="token_obtain_pair"),
     path("token/refresh/", views.TokenRefreshView.as_view(), name="token_refresh"),
     path("token/verify/", views.TokenVerifyView.as_view(), name="token_verify"),

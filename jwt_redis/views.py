@@ -9,8 +9,10 @@ from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager
 from typing import Any
 
-from django.utils.cache import add_never_cache_headers
+from django.http import Http404, HttpRequest, JsonResponse
+from django.utils.cache import add_never_cache_headers, patch_cache_control
 from django.utils.translation import gettext as _
+from django.views import View
 from rest_framework import serializers
 from rest_framework.exceptions import NotAuthenticated, NotFound
 from rest_framework.request import Request
@@ -20,8 +22,9 @@ from rest_framework_simplejwt import views as stock
 from rest_framework_simplejwt.exceptions import AuthenticationFailed, InvalidToken, TokenError
 from rest_framework_simplejwt.tokens import Token
 
-from jwt_redis import cookies, journal, sessions, stock_blacklist
+from jwt_redis import backends, cookies, journal, sessions, stock_blacklist
 from jwt_redis.authentication import JWTAuthentication
+from jwt_redis.conf import config
 from jwt_redis.cookie_views import ClearsCookiesMixin, CookieMixin, SetsCookiesMixin, TakesCookieMixin
 from jwt_redis.decoding import claims_of, decode, decode_to_end
 from jwt_redis.devices import describe, location_of
@@ -32,6 +35,7 @@ from jwt_redis.verdicts import is_sid
 
 __all__ = [
     "CSRFView",
+    "JWKSView",
     "LogoutAllView",
     "LogoutOthersView",
     "LogoutView",
@@ -45,6 +49,22 @@ __all__ = [
     "TokenRefreshView",
     "TokenVerifyView",
 ]
+
+
+class JWKSView(View):
+    """The public keys that verify our tokens, a JWK set (RFC 7517 section 5). 404 without ``KEYS``.
+
+    For anybody: others may keep it for ``max_age``, and so a key is published that long before it signs.
+    """
+
+    def get(self, request: HttpRequest) -> JsonResponse:
+        """The set; empty while all keys are secrets."""
+        found, settings = backends.published(), config().keys
+        if found is None or settings is None:
+            raise Http404
+        response = JsonResponse({"keys": found}, content_type="application/jwk-set+json")
+        patch_cache_control(response, public=True, max_age=int(settings.max_age.total_seconds()))
+        return response
 
 
 class TokenObtainPairView(SetsCookiesMixin, stock.TokenObtainPairView):

@@ -14,7 +14,7 @@ from django.db import Error as DatabaseError
 
 from jwt_redis.checks import neighbours
 from jwt_redis.conf import config, problems
-from jwt_redis.diagnosis import clocks, journalled, memory, replication, rights, server, store
+from jwt_redis.diagnosis import clocks, journalled, memory, replication, rights, server, signing, store
 from jwt_redis.diagnosis.findings import LEVELS, Finding, Level, notice, ok, problem, warning, worst
 from jwt_redis.diagnosis.memory import Sample
 from jwt_redis.diagnosis.nodes import FAILURES, Unanswered, nodes
@@ -94,6 +94,7 @@ def diagnose(users: int | None = None) -> Diagnosis:
             )
         )
     findings += _shared_database()
+    findings += signing.check_keys()
     findings += journalled.check_journal()
     if config().journal:
         findings += clocks.check_database_clock()
