@@ -350,9 +350,9 @@ def _keys(value: object) -> Keys | None:
     if value is None:
         return None
     parsers: dict[str, Callable[[object], Any]] = {
-        "directory": _path,
+        "directory": lambda given: None if given is None else _path(given),
         "keys": _named_keys,
-        "signing": _text,
+        "signing": _url,
         "without_kid": _flag,
         "secret_key_fallbacks": _flag,
         "max_age": _duration,
