@@ -57,6 +57,7 @@ SEE = {
     "JOURNAL": "[What is promised](../explanation/promises.md)",
     "NEAR_CACHE": "[The near cache](../explanation/near-cache.md)",
     "COOKIE": "[Keep tokens in cookies](../how-to/cookies.md)",
+    "KEYS": "[Change the signing key](../how-to/rotate-keys.md)",
     "PAGES": "[The device page](../how-to/device-page.md)",
     "SIGN_IN_NOTICE": "[Sign-in notices](../how-to/sign-in-notice.md)",
     "OAUTH": "[OAuth endpoints](../how-to/oauth-endpoints.md)",
@@ -101,6 +102,8 @@ def kind(hint: Any, name: str) -> str:
         return _or([f'`"{arg}"`' for arg in args])
     if hint in _KINDS:
         return _KINDS[hint]
+    if origin is Mapping:
+        return "a dict of dicts"
     if origin in (frozenset, tuple):
         return "a list of names"
     if origin is Mapping:
@@ -298,13 +301,24 @@ def commands() -> str:
         command = import_module(f"jwt_redis.management.commands.{path.stem}").Command()
         parser = argparse.ArgumentParser(add_help=False)
         command.add_arguments(parser)
-        rows = [(_option(action), (action.help or "").replace("%%", "%")) for action in parser._actions]
+        rows = list(_options(parser))
         if missing := [option for option, help in rows if not help]:
             raise SystemExit(f"{path.stem} {missing[0]} has no help, which is what the reference says.")
         parts.append(f"### `{path.stem}`\n\n{textwrap.fill(command.help, 120, break_on_hyphens=False)}")
         if rows:
             parts.append(table(("argument", "is"), rows))
     return "\n\n".join(parts)
+
+
+def _options(parser: argparse.ArgumentParser, within: str = "") -> Iterator[tuple[str, str]]:
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for one in action._choices_actions:
+                yield f"`{one.dest}`", one.help or ""
+                yield from _options(action.choices[one.dest], f"{one.dest} ")
+        elif not isinstance(action, argparse._HelpAction):
+            option = f"`{within}{_option(action)[1:]}"
+            yield option, (action.help or "").replace("%%", "%").replace("%(default)s", str(action.default))
 
 
 def _option(action: argparse.Action) -> str:
@@ -445,6 +459,7 @@ def metrics() -> str:
 MAKERS: dict[str, Callable[[], str]] = {
     "settings": settings,
     "settings.NEAR_CACHE": nested("NEAR_CACHE", {}),
+    "settings.KEYS": nested("KEYS", {}),
     "settings.COOKIE": nested("COOKIE", {}),
     "settings.PAGES": nested("PAGES", {}),
     "settings.OAUTH": nested("OAUTH", {}),

@@ -49,6 +49,7 @@ __all__ = [
     "newest_id",
     "note_birth",
     "now",
+    "of_keys",
     "on_commit",
     "origin_ms",
     "outside_transaction",
@@ -270,10 +271,14 @@ def missing_from(history: History | None, born_ms: int | None, after: int, limit
     return list(found.filter(until__gt=timezone.now() - _CLOCKS, id__gt=after).order_by("id")[:limit])
 
 
-def refused_keys() -> list[tuple[str, str]]:
-    """The signing keys that were revoked, whenever that was, and why."""
-    found = Revocation.objects.using(database()).filter(kind=Kind.KEY).order_by("id")
-    return list(found.values_list("target", "reason"))
+def of_keys() -> list[Revocation]:
+    """Of signing keys, whenever they were revoked."""
+    return list(Revocation.objects.using(database()).filter(kind=Kind.KEY).order_by("id"))
+
+
+def refused_keys() -> list[str]:
+    """The names of the signing keys that were revoked."""
+    return [row.target for row in of_keys()]
 
 
 def newest_id() -> int:

@@ -492,8 +492,9 @@ def _mend(link: client.Link, token: str, servers: frozenset[str], found: Marker 
             count = _replay(link, token, history, found)
     if config().journal:
         # Whatever was lost, and however long ago that was: a stolen key does not expire.
-        for kid, reason in journal.refused_keys():
-            link(commands.refuse_key(kid, reason=reason))
+        for row in journal.of_keys():
+            if row.key not in _under_way:
+                link(commands.refuse_key(row.target, reason=row.reason))
     marker = link(commands.trust_store(token, store_id, [_field(identity) for identity in sorted(servers)]))
     if marker is None:
         raise StoreNotReady

@@ -48,6 +48,7 @@ EXTRAS = {
     "devices": "from jwt_redis.devices import describe; assert describe({firefox!r}) == 'Firefox on Linux'",
     "spectacular": "import jwt_redis.contrib.spectacular",
     "ninja": "from jwt_redis.contrib.ninja import AsyncJWTAuth, JWTAuth",
+    "keys": "from jwt_redis.signing_keys import generate; assert generate('ES256')[0].is_asymmetric",
     "prometheus": "import jwt_redis.contrib.prometheus.views",
     "opentelemetry": "import jwt_redis.contrib.opentelemetry.tracing",
     "testing": "from jwt_redis.testing.servers import binary_paths as b; assert any('site-packages' in p for p in b())",

@@ -93,6 +93,7 @@ def tell_the_story(user: Any) -> Any:
     second = sessions.open_session(user, ANOTHER_DEVICE)
     sessions.revoke_token(second.access_token)
     sessions.end_all_sessions(user)
+    sessions.revoke_key("of-nobody")
     sessions.revoke_everything()
     time.sleep(0.005)  # the same millisecond counts as before
     with override_settings(JWT_REDIS={**settings.JWT_REDIS, "OBSERVE": True}):
@@ -112,6 +113,7 @@ async def atell_the_story(user: Any) -> Any:
     second = await sessions.aopen_session(user, ANOTHER_DEVICE)
     await sessions.arevoke_token(second.access_token)
     await sessions.aend_all_sessions(user)
+    await sessions.arevoke_key("of-nobody")
     await sessions.arevoke_everything()
     await asyncio.sleep(0.005)
     with override_settings(JWT_REDIS={**settings.JWT_REDIS, "OBSERVE": True}):

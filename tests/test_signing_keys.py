@@ -314,7 +314,7 @@ def test_the_thumbprint_is_that_of_the_rfc() -> None:
         ("k", "ES256", pem(RSA_KEY), "no key for ES256"),
         ("k", "ES256", "hello", "no key for ES256"),
         ("k", "ES256", pem(ec.generate_private_key(ec.SECP384R1())), "curve|no key for ES256"),
-        ("k", "RS256", pem(rsa.generate_private_key(public_exponent=65537, key_size=1024)), "1024 bits"),
+        ("k", "RS256", pem(rsa.generate_private_key(public_exponent=65537, key_size=1024)), "1024 bits"),  # noqa: S505
         ("k", "RS256", pem(ED_KEY), "no key for RS256"),
         ("k", "RS256", {"kty": "oct", "k": "AAAA", "alg": "HS256"}, "says that it is for 'HS256'"),
         ("k", "EdDSA", pem(EC_KEY), "no key for EdDSA|another curve"),

@@ -33,7 +33,7 @@ def check_keys() -> Iterator[Finding]:
             "chmod 600; `manage.py jwt_keys retire KID --leaked` if somebody may have read it.",
         )
     try:
-        revoked = {kid for kid, _ in journal.refused_keys()} if journal.is_on() else set()
+        revoked = set(journal.refused_keys()) if journal.is_on() else set()
     except DatabaseError:
         revoked = set()  # the journal's own finding
     signing = found.signing or NO_KID

@@ -30,15 +30,17 @@ class Command(TerminalCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         """The options."""
-        actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+        actions = parser.add_subparsers(
+            dest="action", required=True, metavar="ACTION", help="create, list, activate or retire"
+        )
         create = actions.add_parser("create", help="a new key, which verifies and does not sign yet")
         create.add_argument("--alg", default="ES256", choices=ALGORITHMS, help="the algorithm (default: ES256)")
         listing = actions.add_parser("list", help="the keys, and since when each is what it is")
         activate = actions.add_parser("activate", help="sign with a key from now on")
-        activate.add_argument("kid")
+        activate.add_argument("kid", metavar="KID", help="its name")
         activate.add_argument("--now", action="store_true", help="even if others may not have heard of it yet")
         retire = actions.add_parser("retire", help="verify with a key no longer")
-        retire.add_argument("kid", help=f"its name, or {NO_KID} for Simple JWT's own key")
+        retire.add_argument("kid", metavar="KID", help=f"its name, or {NO_KID} for Simple JWT's own key")
         retire.add_argument("--leaked", action="store_true", help="at once: refuse all that it signed, everywhere")
         retire.add_argument("--unknown", action="store_true", help="with --leaked: although the key is not listed")
         retire.add_argument("--reason", default="key_leaked", help="with --leaked: letters, digits and underscores")
@@ -217,7 +219,7 @@ def _entries(keys: Keys) -> dict[str, Entry]:
 
 def _revoked() -> list[str]:
     try:
-        return [kid for kid, _ in journal.refused_keys()] if journal.is_on() else []
+        return journal.refused_keys() if journal.is_on() else []
     except DatabaseError as error:
         raise CommandError(f"The journal, which knows what was revoked, cannot be read ({error}).") from error
 
