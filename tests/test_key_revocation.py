@@ -256,6 +256,34 @@ def test_fail_open_lets_through_nothing_of_a_key_that_was_heard_of(alice: Any) -
         assert status(forge(alice, sid))[0] == 401
 
 
+def test_observing_lets_nothing_of_the_key_through(alice: Any) -> None:
+    with signed_by("stolen", OBSERVE=True):
+        mine = sessions.open_session(alice)
+        access, refresh = str(mine.access_token), RefreshToken(str(mine))
+        sessions.end_session(alice, mine["sid"])
+        assert status(access) == (200, None)
+        sessions.revoke_key("stolen")
+        heard_by_nobody()
+        with signed_by("other", OBSERVE=True):
+            assert status(access) == (401, "key_revoked")
+            with pytest.raises(RevokedToken, match="key_revoked"):
+                sessions.rotate(refresh, alice)
+
+
+def test_a_token_from_before_there_were_sessions_is_not_adopted(alice: Any, store: redis.Redis) -> None:
+    now = int(time.time())
+    claims = {"token_type": "refresh", "user_id": str(alice.pk), "jti": "before", "iat": now - 100, "exp": now + 1000}
+    token = jwt.encode(claims, settings.SECRET_KEY)
+    with signed_by("other", LEGACY_TOKENS="adopt"):
+        assert http.post("/auth/token/refresh/", {"refresh": token}).status_code == 200
+        another = jwt.encode({**claims, "jti": "another"}, settings.SECRET_KEY)
+        sessions.revoke_key(NO_KID)
+        heard_by_nobody()
+        response = http.post("/auth/token/refresh/", {"refresh": another})
+        assert (response.status_code, response.json()["reason"]) == (401, "key_revoked")
+        assert len(sessions.list_sessions(alice)) == 1
+
+
 # The near cache ---------------------------------------------------------------------------------------------------
 
 

@@ -141,7 +141,7 @@ def _unchecked(
 
 
 def _passing(claims: Claims, verdict: Verdict) -> Done[Verdict]:
-    """The token would be refused, were it not for ``OBSERVE``. What a stolen key signs is, with it too: it is forged."""
+    """The token would be refused, were it not for ``OBSERVE``. What a stolen key signs is refused with it too."""
     if verdict.reason in (None, KEY_REVOKED) or not config().observe:
         return Done(verdict)
     passes = Verdict(True, observed=verdict.reason)
