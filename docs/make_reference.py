@@ -72,7 +72,8 @@ def value(default: Any) -> str:
     if isinstance(default, float) and default.is_integer():
         default = int(default) if default >= 2 else default
     if isinstance(default, timedelta):
-        return f"`timedelta(days={default.days})`"
+        given = f"days={default.days}" if default.days else f"minutes={default.seconds // 60}"
+        return f"`timedelta({given})`"
     if callable(default):
         default = f"{default.__module__}.{default.__qualname__}"
     return "`" + re.sub(r"'([^'\"]*)'", r'"\1"', repr(default)) + "`"

@@ -268,8 +268,6 @@ class KeyedBackend(TokenBackend):
                 leeway=self.get_leeway(),
                 options={"verify_aud": self.audience is not None},
             )
-        except jwt.InvalidAlgorithmError as error:
-            raise TokenBackendError(_("Invalid algorithm specified")) from error
         except jwt.ExpiredSignatureError as error:
             raise TokenBackendExpiredToken(_("Token is expired")) from error
         except jwt.InvalidTokenError as error:

@@ -7,7 +7,6 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from datetime import datetime, timedelta
-from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 
 from django.conf import settings
@@ -296,14 +295,15 @@ class Pages(NamedTuple):
 class Keys(NamedTuple):
     """Where the keys that tokens are signed with come from: a ``directory``, or ``keys`` and ``signing``."""
 
+    # The directory that `jwt_keys` looks after. It says which keys there are and which one signs.
     directory: str | None = None
-    # By kid: "alg", and "key", "file" or "load".
-    keys: Mapping[str, Mapping[str, Any]] = MappingProxyType({})
-    # The kid of the one that signs. None: Simple JWT's own, without a kid.
+    # In place of a directory: keys by kid, each a dict with 'alg' and one of 'file', 'key' and 'load'.
+    keys: Mapping[str, Mapping[str, Any]] = {}
+    # Which of these signs. None: Simple JWT's own key, without a kid.
     signing: str | None = None
-    # Whether Simple JWT's own key verifies the tokens that have no kid.
+    # Whether tokens without a kid are verified by Simple JWT's own key.
     without_kid: bool = True
-    # Whether SECRET_KEY_FALLBACKS does so too, where SIGNING_KEY is SECRET_KEY.
+    # Whether SECRET_KEY_FALLBACKS verify such tokens too, where SIGNING_KEY is SECRET_KEY.
     secret_key_fallbacks: bool = False
     # For how long others may keep a copy of the published keys.
     max_age: timedelta = timedelta(minutes=5)
