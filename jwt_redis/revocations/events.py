@@ -11,7 +11,7 @@ from jwt_redis.log_reading import Position
 from jwt_redis.store.commands import LogEntry
 from jwt_redis.verdicts import Claims
 
-__all__ = ["ALL", "GAP", "HEARD", "OTHERS", "SESSION", "TOKEN", "UNAVAILABLE", "USER", "Event", "revocation"]
+__all__ = ["ALL", "GAP", "HEARD", "KEY", "OTHERS", "SESSION", "TOKEN", "UNAVAILABLE", "USER", "Event", "revocation"]
 
 #: One session has ended.
 SESSION: Final = "session"
@@ -23,6 +23,8 @@ OTHERS: Final = "others"
 USER: Final = "user"
 #: All there are, up to a moment.
 ALL: Final = "all"
+#: All that a signing key signed, and will sign.
+KEY: Final = "key"
 
 #: No revocation: whatever was acknowledged up to ``at`` has been told.
 HEARD: Final = "heard"
@@ -46,6 +48,7 @@ class Event:
     ``user``: the user-id claim's value, "" for none. Of one longer than 96 characters only a digest is known, which the
     functions of :mod:`jwt_redis.sessions` take as well.
     ``sid``, ``jti``: of what was revoked. ``kept_sid``: the one session that ``others`` has spared.
+    ``kid``: of the key that ``key`` is about; "no-kid" for the tokens without one.
     ``reason``: why it was revoked, as the function that did so was told; for ``gap``, what is wrong.
     """
 
@@ -58,6 +61,7 @@ class Event:
     jti: str = ""
     kept_sid: str = ""
     reason: str = ""
+    kid: str = ""
 
     @property
     def is_revocation(self) -> bool:
@@ -71,6 +75,8 @@ class Event:
             return claims.sid == self.sid
         if self.kind == TOKEN:
             return claims.jti == self.jti
+        if self.kind == KEY:
+            return claims.key == self.kid
         if self.kind in (HEARD, UNAVAILABLE) or (self.kind == OTHERS and claims.sid == self.kept_sid):
             return False
         return not self.user or user_tag(claims.user) == user_tag(self.user)
@@ -89,4 +95,5 @@ def revocation(entry: LogEntry, store_id: str) -> Event:
         jti=target if kind == TOKEN else "",
         kept_sid=target if kind == OTHERS else "",
         reason=entry.reason,
+        kid=target if kind == KEY else "",
     )

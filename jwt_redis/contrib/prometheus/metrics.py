@@ -72,6 +72,7 @@ _KINDS: Final = {
     "user_revoked": "user",
     "token_revoked": "token",
     "everything_revoked": "everything",
+    "key_revoked": "key",
 }
 _REASONS: Final = (
     verdicts.TOKEN_BLACKLISTED,
@@ -81,6 +82,7 @@ _REASONS: Final = (
     verdicts.ALL_REVOKED,
     verdicts.NO_SESSION,
     verdicts.STORE_LOST,
+    verdicts.KEY_REVOKED,
 )
 
 
