@@ -7,7 +7,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("jwt_redis", "0003_adopted"),
+        ("jwt_redis", "0004_provider_sessions"),
     ]
 
     operations = [
