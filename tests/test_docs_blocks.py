@@ -25,6 +25,7 @@ from django.apps import AppConfig
 from django.contrib import admin
 from django.contrib.auth import get_user_model
 from django.contrib.auth.admin import UserAdmin
+from django.contrib.auth.hashers import make_password
 from django.core.management import call_command, get_commands, load_command_class
 from django.template import engines
 from django.test import Client, override_settings
@@ -58,6 +59,7 @@ EXCEPTIONS = {
     ("docs/how-to/device-page.md", "from django.contrib.gis.geoip2"): "a database of addresses, which has to be bought",
     ("docs/how-to/microservices.md", "GRANT SELECT"): "a right in PostgreSQL",
     ("docs/explanation/architecture.md", "Authorization: Bearer"): "a drawing",
+    ("docs/how-to/oauth-endpoints.md", "$ curl -u billing"): "over HTTP: what test_oauth_http.py does with clients",
     ("docs/explanation/state.md", "sid:3duJKIYdPjzxtKZ5JNzzzQ"): "a drawing, of a value that test_store.py reads",
 }
 # Sphinx' own.
@@ -210,12 +212,15 @@ def assert_settings_are_good(block: Block, names: dict[str, Any]) -> None:
 def test_python(page: list[Block], db: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One block after the other, as the page has them: a later one may use what an earlier one has made."""
     monkeypatch.setenv("REDIS_PASSWORD", "a password")
+    monkeypatch.setenv("BILLING_SECRET_HASH", make_password("a secret"))
     for name, contents in READERS_MODULES.items():
         module = types.ModuleType(name)
         vars(module).update(contents, __path__=[])
         monkeypatch.setitem(sys.modules, name, module)
     names = readers_project(tmp_path) | {"__name__": "readers_project"}
     names["user"] = get_user_model().objects.create_user("alice", "alice@example.com", "correct horse")
+    names |= {"sessions": sessions, "request": None, "token": sessions.open_session(names["user"])}
+    names["claims"] = {"iss": "https://op.example.com/realms/shop", "sub": "248289761001", "sid": "08a5019c"}
     monkeypatch.setitem(sys.modules, "readers_project", types.ModuleType("readers_project"))
     with undone(monkeypatch):
         for block in page:

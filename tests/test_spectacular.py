@@ -75,7 +75,8 @@ def test_nothing_of_it_is_imported_where_it_is_not_installed() -> None:
 
 
 def test_every_view_is_described(schema: dict[str, Any]) -> None:
-    ours = {name for name in views.__all__ if name.endswith("View")}
+    # Keys are no part of the API that a schema describes, but of its metadata.
+    ours = {name for name in views.__all__ if name.endswith("View")} - {"JWKSView"}
     described = {name.split(".")[-2] for name in ENDPOINTS}
     assert described == ours
     for name in ENDPOINTS:
