@@ -25,6 +25,7 @@ from django.db.models import Case, F, Max, Min, Q, QuerySet, Value, When
 from django.db.models.functions import Coalesce, Greatest, Now
 from django.utils import timezone
 
+from jwt_redis import outlets
 from jwt_redis.conf import config, leeway_seconds, longest_session
 from jwt_redis.keys import user_tag
 from jwt_redis.models import Revocation
@@ -166,6 +167,8 @@ def begin(entries: Sequence[Entry]) -> tuple[str, ...]:
     # A savepoint: a table that is missing must not take the caller's transaction along.
     with transaction.atomic(using=database()):
         Revocation.objects.using(database()).bulk_create(made, ignore_conflicts=True)
+        for outlet in outlets.installed:
+            outlet.begun(made, [entry.user for entry in entries], database())
     return tuple(entry.key for entry in entries)
 
 

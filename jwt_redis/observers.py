@@ -48,8 +48,8 @@ class Observer:
         return _NOBODY
 
     def happened(self, event: str, facts: Mapping[str, Any]) -> None:
-        """What is a signal, by its name and arguments; also ``store_established`` (``found``) and
-        ``revocation_applied``, which have none. Within the use case that led to it, if one did."""
+        """What is a signal, by its name and arguments; also ``store_established`` (``found``), ``revocation_applied``
+        and ``webhook_tried`` (``outcome``), which have none. Within the use case that led to it, if one did."""
 
     def refreshed(self, outcome: str) -> None:
         """A refresh token was used: "rotated", "touched" (without rotation), "grace", "reuse", "ahead" or "gone"."""

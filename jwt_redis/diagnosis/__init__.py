@@ -5,7 +5,7 @@ Each file looks at one side of it, as functions that yield findings.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 import redis
@@ -19,7 +19,7 @@ from jwt_redis.diagnosis.findings import LEVELS, Finding, Level, notice, ok, pro
 from jwt_redis.diagnosis.memory import Sample
 from jwt_redis.diagnosis.nodes import FAILURES, Unanswered, nodes
 
-__all__ = ["LEVELS", "Diagnosis", "Finding", "Level", "Sample", "diagnose"]
+__all__ = ["LEVELS", "Diagnosis", "Finding", "Level", "Sample", "diagnose", "register"]
 
 _EACH_NODE = (
     server.check_version,
@@ -32,6 +32,15 @@ _EACH_NODE = (
     rights.check_rights,
     clocks.check_redis_clock,
 )
+
+# What else there is to look at: of apps that a project may have or not.
+_more: list[Callable[[], Iterator[Finding]]] = []
+
+
+def register(check: Callable[[], Iterator[Finding]]) -> None:
+    """Look at this too. It asks no more than it has to, and turns what fails into a finding."""
+    if check not in _more:
+        _more.append(check)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +105,8 @@ def diagnose(users: int | None = None) -> Diagnosis:
     findings += _shared_database()
     findings += signing.check_keys()
     findings += journalled.check_journal()
+    for check in _more:
+        findings += check()
     if config().journal:
         findings += clocks.check_database_clock()
     return Diagnosis(findings, measured, users)

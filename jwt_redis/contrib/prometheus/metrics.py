@@ -61,10 +61,13 @@ MEMO_LOOKUPS: Final = Counter(
 STORES: Final = Counter(
     "jwt_redis_stores_established_total", "Redis stores that were mended or begun, by how they were found", ["found"]
 )
+WEBHOOKS: Final = Counter(
+    "jwt_redis_webhooks_total", "Attempts to deliver a webhook, by what became of them", ["outcome"]
+)
 
 METRICS: Final = (
     *(CHECKS, CHECK_SECONDS, REFRESHES, STARTED, REVOCATIONS, APPLIED_LATE, UNAVAILABLE),
-    *(BREAKER_OPEN, LAG, LAPSES, MEMO_LOOKUPS, STORES, OBSERVED),
+    *(BREAKER_OPEN, LAG, LAPSES, MEMO_LOOKUPS, STORES, OBSERVED, WEBHOOKS),
 )
 
 _KINDS: Final = {
@@ -115,6 +118,8 @@ class PrometheusObserver(Observer):
             REVOCATIONS.labels(kind)
         for found in ("behind", "astray", "lost"):
             STORES.labels(found)
+        for outcome in ("delivered", "failed", "dead"):
+            WEBHOOKS.labels(outcome)
         for is_hit in (True, False):
             _lookups(is_hit)
 
@@ -140,6 +145,8 @@ class PrometheusObserver(Observer):
             APPLIED_LATE.inc()
         elif event == "store_established":
             STORES.labels(facts["found"]).inc()
+        elif event == "webhook_tried":
+            WEBHOOKS.labels(facts["outcome"]).inc()
 
     def refreshed(self, outcome: str) -> None:
         """One use of a refresh token."""

@@ -12,10 +12,11 @@ from django.core.management.base import CommandError, CommandParser
 from django.db import Error as DatabaseError
 from django.utils import timezone
 
-from jwt_redis import journal, keys, provider_sessions
+from jwt_redis import journal, keys, outlets, provider_sessions
 from jwt_redis.management.base import ProgressLine, TerminalCommand, as_json, journal_needed, redis_needed
 from jwt_redis.models import Sample
 from jwt_redis.operations import Done, Operation, run
+from jwt_redis.outlets import Outlet
 from jwt_redis.records import Marker
 from jwt_redis.sessions.parts import marker_command, with_marker
 from jwt_redis.store import commands
@@ -55,6 +56,12 @@ class Command(TerminalCommand):
                 if not options["json"]:
                     self.stdout.write(f"{verb} {rows} row{'' if rows == 1 else 's'} of the journal.")
             facts["provider_rows"] = self._clean_providers(dry_run)
+            for outlet in outlets.installed:
+                if (rows := self._clean_outlet(outlet, dry_run)) is None:
+                    continue
+                facts[outlet.label.replace(" ", "_")] = rows
+                if not options["json"]:
+                    self.stdout.write(f"{verb} {rows} {outlet.label}.")
             fields, devices, users = self._clean_redis(dry_run, options["batch"])
             facts |= {"fields": fields, "devices": devices, "users": users}
             if not options["json"]:
@@ -90,6 +97,21 @@ class Command(TerminalCommand):
                 return 0
             rows = provider_sessions.expired()
             return rows.count() if dry_run else rows._raw_delete(rows.db)
+
+    def _clean_outlet(self, outlet: Outlet, dry_run: bool) -> int | None:
+        with journal_needed():
+            if not journal.is_on() and not journal.has_table():
+                return None
+            rows = outlet.expired(journal.database())
+            if rows is None:
+                return None
+            if dry_run:
+                return rows.count()
+            dropped = 0
+            while ids := list(rows.values_list("pk", flat=True)[:_ROWS]):
+                batch = rows.filter(pk__in=ids)
+                dropped += batch._raw_delete(batch.db)
+        return dropped
 
     def _clean_redis(self, dry_run: bool, batch_size: int) -> tuple[int, int, int]:
         users = fields = devices = 0

@@ -1,0 +1,117 @@
+"""The Security Event Token (RFC 8417) of a delivery. It is made anew each time it is sent, and says the same."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import unquote
+
+import jwt
+from django.core.exceptions import ImproperlyConfigured
+from rest_framework_simplejwt.state import token_backend
+
+from jwt_redis.conf import Webhooks, config
+from jwt_redis.contrib.webhooks.models import Delivery
+
+__all__ = ["SESSION_REVOKED", "VERIFICATION", "claims_of", "sign", "signs_with"]
+
+# OpenID CAEP 1.0 section 3.1, OpenID Shared Signals Framework 1.0.
+SESSION_REVOKED = "https://schemas.openid.net/secevent/caep/event-type/session-revoked"
+VERIFICATION = "https://schemas.openid.net/secevent/ssf/event-type/verification"
+_TYPE = "secevent+jwt"
+# RFC 9493 section 3.2, and what OpenID Shared Signals adds: what an identifier must have, by format.
+_MEMBERS: Mapping[str, tuple[str, ...]] = {
+    "account": ("uri",),
+    "email": ("email",),
+    "iss_sub": ("iss", "sub"),
+    "opaque": ("id",),
+    "phone_number": ("phone_number",),
+    "did": ("url",),
+    "uri": ("uri",),
+    "aliases": ("identifiers",),
+    "jwt_id": ("iss", "jti"),
+    "saml_assertion_id": ("issuer", "assertion_id"),
+}
+
+
+def _in_force() -> Webhooks:
+    settings = config().webhooks
+    if settings is None:
+        raise ImproperlyConfigured('JWT_REDIS["WEBHOOKS"] is None.')
+    return settings
+
+
+def claims_of(delivery: Delivery) -> dict[str, Any]:
+    """What is said of it, from the row alone.
+
+    No ``exp`` and no ``sub``: so it is not taken for an access token or an ID token (RFC 8417 section 4; the OpenID
+    Shared Signals Framework 1.0 requires both).
+    """
+    settings = _in_force()
+    claims = {
+        "iss": settings.issuer,
+        "aud": delivery.receiver.audience,
+        "jti": delivery.jti,
+        "iat": delivery.happened_at,
+        "txn": delivery.key[:32],
+    }
+    if delivery.kind == Delivery.Kind.VERIFICATION:
+        stream = {"format": "opaque", "id": delivery.receiver.stream}
+        return {**claims, "sub_id": stream, "events": {VERIFICATION: {}}}
+    event: dict[str, Any] = {"event_timestamp": delivery.happened_at, "initiating_entity": delivery.initiator}
+    if delivery.reason:
+        event["reason_admin"] = {"en": delivery.reason}
+    if delivery.before_ms is not None:
+        event["before"] = delivery.before_ms / 1000
+    if delivery.kind == Delivery.Kind.OTHERS:
+        # Whoever does not know this ends one session too many, and none too few.
+        event["kept_session"] = {"format": "opaque", "id": delivery.target}
+    claims["toe"] = delivery.happened_at
+    return {**claims, "sub_id": _subject(delivery, settings), "events": {SESSION_REVOKED: event}}
+
+
+def _subject(delivery: Delivery, settings: Webhooks) -> dict[str, Any]:
+    # "complex" is OpenID Shared Signals': all of its members together say which sessions.
+    if delivery.kind == Delivery.Kind.ALL:
+        return {"format": "complex", "tenant": {"format": "uri", "uri": settings.issuer}}
+    subject: dict[str, Any] = {"format": "complex", "user": _user(delivery, settings)}
+    if delivery.kind == Delivery.Kind.SESSION:
+        subject["session"] = {"format": "opaque", "id": delivery.target}
+    return subject
+
+
+def _user(delivery: Delivery, settings: Webhooks) -> dict[str, Any]:
+    user = unquote(delivery.user, errors="surrogatepass")
+    if settings.user_subject is None:
+        return {"format": "iss_sub", "iss": settings.issuer, "sub": user}
+    made = settings.user_subject(user, delivery.receiver.audience)
+    name = made.get("format") if isinstance(made, dict) else None
+    # Of a format that both sides have agreed upon, only they know what belongs to it.
+    if not isinstance(name, str) or not name or not all(made.get(member) for member in _MEMBERS.get(name, ())):
+        raise ValueError(f"user_subject: {made!r} is no subject identifier of RFC 9493")
+    return {**made}
+
+
+def signs_with() -> tuple[str, Any, str | None]:
+    """Algorithm, key and key id.
+
+    :raises ImproperlyConfigured: when all there is is the secret that access tokens are signed with: a receiver that
+        could verify with it could also make them.
+    """
+    settings = _in_force()
+    if settings.algorithm is not None:
+        return settings.algorithm, settings.signing_key, settings.key_id
+    algorithm = str(token_backend.algorithm)
+    if algorithm.startswith("HS"):
+        raise ImproperlyConfigured(
+            f"access tokens are signed by {algorithm}, whose secret receivers must not have. WEBHOOKS needs 'algorithm'"
+            " and 'signing_key' of its own, or SIMPLE_JWT an asymmetric ALGORITHM."
+        )
+    return algorithm, token_backend.prepared_signing_key, settings.key_id
+
+
+def sign(claims: Mapping[str, Any]) -> str:
+    """The compact form. This alone knows with which key."""
+    algorithm, key, key_id = signs_with()
+    headers = {"typ": _TYPE} if key_id is None else {"typ": _TYPE, "kid": key_id}
+    return jwt.encode(dict(claims), key, algorithm=algorithm, headers=headers)
