@@ -213,6 +213,7 @@ def test_python(page: list[Block], db: None, tmp_path: Path, monkeypatch: pytest
     """One block after the other, as the page has them: a later one may use what an earlier one has made."""
     monkeypatch.setenv("REDIS_PASSWORD", "a password")
     monkeypatch.setenv("BILLING_SECRET_HASH", make_password("a secret"))
+    monkeypatch.setenv("WEBHOOK_KEY", "a key")
     for name, contents in READERS_MODULES.items():
         module = types.ModuleType(name)
         vars(module).update(contents, __path__=[])

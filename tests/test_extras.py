@@ -26,6 +26,7 @@ EXTRAS = {
     "dj-rest-auth": "dj_rest_auth",
     "djoser": "djoser",
     "channels": "channels",
+    "httpx": "httpx",
 }
 # What redis-py takes for itself when it is there.
 _TAKEN_BY_REDIS = {"hiredis"}

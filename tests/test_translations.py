@@ -47,7 +47,7 @@ UNREVIEWED = "in need of a native reader's review"
 SAME = {
     "de": {"Code", "Journal", "Name", "in Redis"},
     "es": {"Error:"},
-    "fr": {"%(count)s session", "Code", "Session", "Sessions", "session", "sessions"},
+    "fr": {"%(count)s session", "Code", "audience", "Session", "Sessions", "session", "sessions"},
     "ja": set(),
     "zh_Hans": set(),
 }
