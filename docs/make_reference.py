@@ -62,6 +62,7 @@ SEE = {
     "SIGN_IN_NOTICE": "[Sign-in notices](../how-to/sign-in-notice.md)",
     "OAUTH": "[OAuth endpoints](../how-to/oauth-endpoints.md)",
     "OPENID_PROVIDERS": "[Back-channel logout](../how-to/backchannel-logout.md)",
+    "WEBHOOKS": "[Webhooks](../how-to/webhooks.md)",
 }
 
 
@@ -103,12 +104,12 @@ def kind(hint: Any, name: str) -> str:
         return _or([f'`"{arg}"`' for arg in args])
     if hint in _KINDS:
         return _KINDS[hint]
-    if origin is Mapping:
-        return "a dict of dicts"
+    if name == "WEBHOOKS: networks":
+        return "a list of networks"
     if origin in (frozenset, tuple):
         return "a list of names"
     if origin is Mapping:
-        return "a dict"
+        return "a dict" if get_args(hint)[-1] is str else "a dict of dicts"
     if origin is type:
         return "a class or its dotted path"
     if origin is Callable or inspect.isfunction(hint) or "Callable" in str(hint):
@@ -298,8 +299,10 @@ def checks(ids: str) -> Callable[[], str]:
 def commands() -> str:
     """Each with its options, from its own parser."""
     parts = []
-    for path in sorted((PACKAGE / "management/commands").glob("jwt_*.py")):
-        command = import_module(f"jwt_redis.management.commands.{path.stem}").Command()
+    found = [*PACKAGE.glob("management/commands/jwt_*.py"), *PACKAGE.glob("contrib/*/management/commands/jwt_*.py")]
+    for path in sorted(found, key=lambda path: path.stem):
+        module = ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts)
+        command = import_module(module).Command()
         parser = argparse.ArgumentParser(add_help=False)
         command.add_arguments(parser)
         rows = list(_options(parser))
@@ -465,6 +468,7 @@ MAKERS: dict[str, Callable[[], str]] = {
     "settings.PAGES": nested("PAGES", {}),
     "settings.OAUTH": nested("OAUTH", {}),
     "settings.SIGN_IN_NOTICE": nested("SIGN_IN_NOTICE", {"base_url": "https://example.com"}),
+    "settings.WEBHOOKS": nested("WEBHOOKS", {"issuer": "https://example.com"}),
     "checks": checks(r"[EW]0\d\d"),
     "checks.database": checks("W104"),
     "checks.deploy": checks(r"E1\d\d|W10[^4]"),
