@@ -911,8 +911,7 @@ class Config:
     webhooks: Webhooks | None = _setting(
         None,
         _webhooks,
-        "A dict with 'issuer': the receivers of jwt_redis.contrib.webhooks are told of each revocation. None: they are"
-        " not.",
+        "The receivers of jwt_redis.contrib.webhooks are told of each revocation. None: they are not.",
     )
 
     @property
