@@ -59,6 +59,7 @@ SEE = {
     "COOKIE": "[Keep tokens in cookies](../how-to/cookies.md)",
     "KEYS": "[Change the signing key](../how-to/rotate-keys.md)",
     "PAGES": "[The device page](../how-to/device-page.md)",
+    "STATUS_LIST": "[Services without Redis](../how-to/status-list.md)",
     "SIGN_IN_NOTICE": "[Sign-in notices](../how-to/sign-in-notice.md)",
     "OAUTH": "[OAuth endpoints](../how-to/oauth-endpoints.md)",
     "OPENID_PROVIDERS": "[Back-channel logout](../how-to/backchannel-logout.md)",
@@ -467,6 +468,7 @@ MAKERS: dict[str, Callable[[], str]] = {
     "settings.COOKIE": nested("COOKIE", {}),
     "settings.PAGES": nested("PAGES", {}),
     "settings.OAUTH": nested("OAUTH", {}),
+    "settings.STATUS_LIST": nested("STATUS_LIST", {"uri": "https://example.com/status/"}),
     "settings.SIGN_IN_NOTICE": nested("SIGN_IN_NOTICE", {"base_url": "https://example.com"}),
     "settings.WEBHOOKS": nested("WEBHOOKS", {"issuer": "https://example.com"}),
     "checks": checks(r"[EW]0\d\d"),
@@ -481,6 +483,7 @@ MAKERS: dict[str, Callable[[], str]] = {
     "observer": observer,
     "urls": urls("jwt_redis.urls"),
     "urls.pages": urls("jwt_redis.pages.urls"),
+    "urls.status": urls("jwt_redis.status_urls"),
     "metrics": metrics,
 }
 

@@ -12,10 +12,11 @@ from django.core import checks
 from django.core.checks import CheckMessage, Error, Tags, Warning
 from django.core.exceptions import ImproperlyConfigured
 from django.db import Error as DatabaseError
+from django.urls import Resolver404, get_script_prefix, resolve
 from django.utils.module_loading import import_string
 
 from jwt_redis import backends, journal, key_files, stock_blacklist
-from jwt_redis.conf import Cookie, config, problems, simplejwt_setting
+from jwt_redis.conf import Cookie, StatusList, config, problems, simplejwt_setting
 from jwt_redis.cookie_paths import out_of_reach, refresh_path
 from jwt_redis.exceptions import RevocationUnavailable
 from jwt_redis.store.connections import server_location
@@ -93,8 +94,43 @@ def check_settings(app_configs: Any = None, **kwargs: Any) -> list[CheckMessage]
                 id="jwt_redis.E009",
             )
         )
+    if (published := config().status_list) is not None:
+        found += _check_status_list(published)
     cookie = config().cookie
     return found if cookie is None else found + _check_cookie(cookie)
+
+
+def _check_status_list(published: StatusList) -> list[CheckMessage]:
+    found: list[CheckMessage] = []
+    if str(simplejwt_setting("ALGORITHM")).startswith("HS"):
+        found.append(
+            Warning(
+                "JWT_REDIS: STATUS_LIST: lists are signed with a shared secret: whoever is to verify one needs the key"
+                " that tokens are signed with, and can make tokens with it.",
+                hint="An asymmetric SIMPLE_JWT['ALGORITHM'], such as 'ES256', with its SIGNING_KEY and VERIFYING_KEY.",
+                id="jwt_redis.W008",
+            )
+        )
+    if getattr(settings, "ROOT_URLCONF", None) and not _leads_to_list(urlparse(published.uri).path):
+        found.append(
+            Warning(
+                f"JWT_REDIS: STATUS_LIST: no URL of this project leads to a list at {published.uri}: services that look"
+                " there refuse every token.",
+                hint='path("status/", include("jwt_redis.status_urls")), and its address as uri. Behind a proxy that'
+                " changes paths it may be right all the same.",
+                id="jwt_redis.W009",
+            )
+        )
+    return found
+
+
+def _leads_to_list(path: str) -> bool:
+    prefix = get_script_prefix()
+    try:
+        found = resolve("/" + path.removeprefix(prefix) + "x" if path.startswith(prefix) else path + "x")
+    except Resolver404:
+        return False
+    return "jwt_redis_status" in found.app_names
 
 
 def _check_cookie(cookie: Cookie) -> list[CheckMessage]:

@@ -29,6 +29,7 @@ __all__ = [
     "OpenIDProvider",
     "Pages",
     "SignInNotice",
+    "StatusList",
     "WaitReplicas",
     "Webhooks",
     "config",
@@ -752,6 +753,37 @@ def _webhooks(value: object) -> Webhooks | None:
     return made
 
 
+class StatusList(NamedTuple):
+    """How the status of tokens is published for services without Redis (IETF Token Status List)."""
+
+    # Where the lists are, as others reach it: each list's URI begins with it.
+    uri: str
+    # Seconds for which a service may keep a list.
+    ttl: int = 60
+    # Places in a list, half of which are given to sessions.
+    size: int = 2**17
+
+
+# A list of a few places tells who is asked about; a longer one is no more private, and slow to sign.
+_LIST_SIZES = (2**10, 2**23)
+_TTLS = (1, 24 * 3600)
+
+
+def _status_list(value: object) -> StatusList | None:
+    if value is None:
+        return None
+    parsers: dict[str, Callable[[object], Any]] = {"uri": _base_url, "ttl": _whole_number, "size": _whole_number}
+    parsed = _parts(value, parsers, "{'uri': 'https://example.com/status/'}")
+    if "uri" not in parsed:
+        raise ValueError("uri: it is missing; tokens name by it where their list is")
+    made = StatusList(**{**parsed, "uri": parsed["uri"] + "/"})
+    if not _TTLS[0] <= made.ttl <= _TTLS[1]:
+        raise ValueError(f"ttl: a whole number of seconds from {_TTLS[0]} to {_TTLS[1]} is needed")
+    if made.size % 8 or not _LIST_SIZES[0] <= made.size <= _LIST_SIZES[1]:
+        raise ValueError(f"size: a multiple of 8 from {_LIST_SIZES[0]} to {_LIST_SIZES[1]} is needed")
+    return made
+
+
 def _callable(value: object) -> Callable[..., Any] | None:
     if value is None or callable(value):
         return value
@@ -863,6 +895,12 @@ class Config:
         _near_cache,
         "A process answers from its own copy of the revocation log, for no longer than 'lease'. None: every check asks"
         " Redis.",
+    )
+    status_list: StatusList | None = _setting(
+        None,
+        _status_list,
+        "A dict with 'uri', under which jwt_redis.status_urls is reached: tokens say where their status is published,"
+        " for services that cannot ask Redis. Also 'ttl', in seconds, and 'size'. None: nothing is published.",
     )
     token_memo_size: int = _setting(
         2048, _whole_number, "Of how many tokens a process remembers that the signature was good. 0: of none."

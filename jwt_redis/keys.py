@@ -31,6 +31,8 @@ __all__ = [
     "marker_key",
     "once_key",
     "refreshes_key",
+    "status_key",
+    "status_list_key",
     "token_key",
     "user_id",
     "user_key",
@@ -150,6 +152,16 @@ def once_key(what: str) -> str:
     """That somebody else's token was used, by its digest: in a Cluster slot of its own."""
     digest = hashlib.sha256(what.encode(errors="surrogatepass")).hexdigest()
     return f"{config().key_prefix}{{{digest}}}:once"
+
+
+def status_key() -> str:
+    """Which status list is being filled."""
+    return f"{config().key_prefix}{_LOG}:status"
+
+
+def status_list_key(name: str) -> str:
+    """The bits of one status list, beside the log so that one script writes both; the scripts make the name too."""
+    return f"{status_key()}:{name}"
 
 
 def user_pattern() -> str:

@@ -20,7 +20,7 @@ from rest_framework_simplejwt.exceptions import (
 )
 from rest_framework_simplejwt.utils import aware_utcnow, datetime_from_epoch, datetime_to_epoch
 
-from jwt_redis import sessions, token_memo
+from jwt_redis import sessions, status_list, token_memo
 from jwt_redis.conf import config, simplejwt_setting
 from jwt_redis.decoding import CRASHES, claims_of, one_error, unreadable
 from jwt_redis.exceptions import RevokedToken
@@ -233,7 +233,7 @@ class RefreshToken(_SessionToken, stock.RefreshToken):
         ``fresh``: the custom claims, in place of this token's.
         """
         token = type(self)()
-        ours = (SID_CLAIM, AUTH_TIME_CLAIM)
+        ours = (SID_CLAIM, AUTH_TIME_CLAIM, *status_list.CLAIMS)
         custom: Mapping[str, Any] = self.payload
         if fresh is not None:
             # Of a session that was adopted nobody knows when its user signed in.

@@ -357,7 +357,7 @@ def as_in_cluster(store: redis.Redis, command: commands.Command[Any]) -> list[li
     """Run a script that does not get the log, and what it wants the client to write there."""
     assert command.script is not None
     reply: Any = store.eval(command.script.text, 2, *command.keys[:2], "", *command.args)
-    return [[kind, target, why] for kind, target, _, why in reply[0]]
+    return [[kind, target, why] for kind, target, _, why, _ in reply[0]]
 
 
 def test_where_the_log_is_elsewhere_doing_it_again_tells_it_again(store: redis.Redis) -> None:

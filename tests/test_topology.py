@@ -323,6 +323,29 @@ def becomes_fresh() -> bool:
     return True
 
 
+def test_status_lists_need_to_be_written(alice: Any, acl: AclServer) -> None:
+    publishing = {**settings_for(acl)["JWT_REDIS"], "STATUS_LIST": {"uri": "https://example.com/status/"}}
+    keys, commands = "~jwt:{log}:status*", ("+setbit", "+strlen", "+ttl", "+expire")
+
+    def works() -> None:
+        ask(acl, "FLUSHALL")
+        with pointed_at(acl, options=PATIENT), override_settings(JWT_REDIS=publishing):
+            token = sessions.open_session(alice)
+            sessions.rotate(token, alice)
+            list_id = token["status"]["status_list"]["uri"].rpartition("/")[2]
+            assert sessions.status_list_token(list_id) is not None
+            sessions.end_session(alice, token["sid"])
+
+    for missing in (keys, *commands):
+        acl.change("resetkeys", *KEYS, *(right for right in (keys, *commands) if right != missing))
+        if missing != keys:
+            acl.change(f"-{missing[1:]}")
+        with pytest.raises(RevocationUnavailable):
+            works()
+    acl.change(keys, *commands)
+    works()
+
+
 def test_another_database_needs_select_too(alice: Any, acl: AclServer) -> None:
     caches = settings_for(acl)["CACHES"]
     caches["sessions"]["LOCATION"] = acl.url.removesuffix("0") + "1"

@@ -25,6 +25,7 @@ from jwt_redis.sessions.providing import (
     end_provider_sessions,
     remember_provider,
 )
+from jwt_redis.sessions.publishing import StatusListToken, astatus_list_token, status_list_token
 from jwt_redis.sessions.recognizing import Recognition, arecognize, recognize
 from jwt_redis.sessions.revoking import (
     arevoke_everything,
@@ -44,6 +45,7 @@ __all__ = [
     "Explanation",
     "Recognition",
     "Session",
+    "StatusListToken",
     "acheck",
     "aend_all_sessions",
     "aend_other_sessions",
@@ -64,6 +66,7 @@ __all__ = [
     "arevoke_token",
     "arotate",
     "aset_label",
+    "astatus_list_token",
     "check",
     "end_all_sessions",
     "end_other_sessions",
@@ -85,4 +88,5 @@ __all__ = [
     "revoke_token",
     "rotate",
     "set_label",
+    "status_list_token",
 ]

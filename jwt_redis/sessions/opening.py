@@ -14,7 +14,7 @@ from rest_framework_simplejwt.exceptions import TokenError
 from rest_framework_simplejwt.tokens import RefreshToken, Token
 from rest_framework_simplejwt.utils import datetime_to_epoch
 
-from jwt_redis import near_cache, provider_sessions, signals
+from jwt_redis import near_cache, provider_sessions, signals, status_list
 from jwt_redis.conf import config, simplejwt_setting
 from jwt_redis.decoding import claims_of
 from jwt_redis.devices import Device, device_of, signing_in_device
@@ -50,20 +50,23 @@ def _new_token(user: Any) -> RefreshToken:
 
 def _register(token: Any, device: Device | None, name: str) -> tuple[Operation[None], UseCase]:
     claims = claims_of(token)
-    if claims.sid is None:
+    sid = claims.sid
+    if sid is None:
         raise TokenError("Token has no 'sid' claim")
     end_claim = token.session_end_claim
     lifetime = int(token.payload[end_claim]) - datetime_to_epoch(token.current_time)
     device = signing_in_device() if device is None else device
     asked_at = near_cache.clock()
 
-    def finish(opened: Opened) -> Done[None] | Operation[None]:
+    def finish(opened: Opened, place: str) -> Done[None] | Operation[None]:
         # No token outlives its session.
         for claim in {end_claim, "exp"}:
             token.payload[claim] = min(token.payload[claim], opened.session.ends_at)
         # Should the record be lost, this is what is left to judge by: it must not be ahead of Redis' clock.
         began = token.payload.get(AUTH_TIME_CLAIM, opened.session.opened_ms // 1000)
         token.payload[AUTH_TIME_CLAIM] = min(began, opened.session.opened_ms // 1000)
+        if place:
+            status_list.put(token.payload, place)
         token.registered = True
         token.seen_alive(asked_at)
         started = Event(
@@ -72,15 +75,24 @@ def _register(token: Any, device: Device | None, name: str) -> tuple[Operation[N
         done = Done(None, (started, *ended_events(claims.user, opened.ended, "max_sessions")))
         return confirmed(claims.user, opened.ended, "max_sessions", done)
 
-    command = commands.open_session(
-        claims.user,
-        claims.sid,
-        lifetime=lifetime,
-        nonce=new_nonce(),
-        fingerprint=token.fingerprint,
-        device=device.dump(),
-    )
-    return Operation((command,), finish), UseCase(name, claims.user, claims.sid)
+    def opening(place: str) -> Operation[None]:
+        command = commands.open_session(
+            claims.user,
+            sid,
+            lifetime=lifetime,
+            nonce=new_nonce(),
+            fingerprint=token.fingerprint,
+            device=device.dump(),
+            place=place,
+        )
+        return Operation((command,), lambda opened: finish(opened, place))
+
+    case = UseCase(name, claims.user, sid)
+    if config().status_list is None:
+        return opening(""), case
+    # Now, and not when the session is there: its token could not be made.
+    status_list.check(token.payload)
+    return Operation((commands.take_place("", commands.seconds_of_session(lifetime)),), opening), case
 
 
 def _passing(token: Any, name: str) -> Done[None]:

@@ -44,16 +44,16 @@ def _revoke(token: str | Token, reason: str) -> tuple[Operation[Any], UseCase]:
         verified.registered = True
         return ending(claims.user, (claims.sid,), reason, True), case
 
-    return _blacklist(claims.user, claims.jti, claims.exp, reason), case
+    return _blacklist(claims.user, claims.jti, claims.exp, reason, claims.sid or ""), case
 
 
-def _blacklist(user: str, jti: str, exp: int, reason: str) -> Operation[bool]:
+def _blacklist(user: str, jti: str, exp: int, reason: str, sid: str = "") -> Operation[bool]:
     def finish(listed: Listed) -> Done[bool]:
         added = listed.added
         facts = {"user": user, "jti": jti, "reason": reason}
         return Done(added, (Event(signals.token_revoked, facts, "token_revoked", logging.INFO),) if added else ())
 
-    command = commands.blacklist_token(user, jti, exp, reason=valid_reason(reason))
+    command = commands.blacklist_token(user, jti, exp, reason=valid_reason(reason), sid=sid)
     return Operation((command,), finish, (Entry.of_token(user, jti, exp, reason),))
 
 

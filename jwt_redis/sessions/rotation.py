@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from rest_framework_simplejwt.tokens import Token
 
-from jwt_redis import near_cache, observers, signals
+from jwt_redis import near_cache, observers, signals, status_list
 from jwt_redis.conf import config
 from jwt_redis.decoding import claims_of
 from jwt_redis.devices import Device
@@ -66,6 +66,8 @@ def _rotate(
     end = int(token.payload[end_claim])
     # Its own, not the setting's: who was promised a year keeps it.
     lifetime = end - claims.iat
+    if config().status_list is not None:
+        status_list.check(token.payload)
     facts = {"user": claims.user, "sid": sid}
     asked_at = near_cache.clock()
 
@@ -77,7 +79,8 @@ def _rotate(
                 token.seen_alive(asked_at)
             event = Event(signals.session_refreshed, {**facts, "outcome": rotation.outcome}, "session_refreshed")
             done = Done(rotation.session, (*started(rotation), event))
-            return done if claims.legacy_until is None else adopted(rotation, done)
+            follow = done if claims.legacy_until is None else adopted(rotation, done)
+            return _placed(token, claims.user, sid, rotation, rotation.session, follow)
         if config().observe and rotation.reason != KEY_REVOKED:
             return _passing(
                 token, claims, rotation.session, _WHY.get(rotation.outcome, rotation.reason or "no_session")
@@ -158,6 +161,44 @@ def _unless_refused(
         return Done(_NOBODY, (), RevokedToken(TOKEN_BLACKLISTED))
 
     return Operation((commands.prove_marker(), commands.read_refused(claims.jti)), finish)
+
+
+def _placed(
+    token: Token,
+    user: str,
+    sid: str,
+    rotation: Rotation,
+    record: SessionRecord,
+    then: Operation[SessionRecord] | Done[SessionRecord],
+) -> Done[SessionRecord] | Operation[SessionRecord]:
+    """What follows from the token says where its status is published.
+
+    Most sessions stand where they stood. One from before STATUS_LIST was set, one whose place was given up, and all of
+    a store that was lost or set back are given another.
+    """
+    if config().status_list is None:
+        status_list.drop(token.payload)
+        return then
+
+    def stays(place: str) -> Operation[SessionRecord] | Done[SessionRecord]:
+        status_list.put(token.payload, place)
+        return then
+
+    def bound(place: str) -> Operation[SessionRecord] | Done[SessionRecord]:
+        return stays(place) if place else Done(_NOBODY, (), RevokedToken("session_ended"))
+
+    def taken(place: str) -> Operation[SessionRecord] | Done[SessionRecord]:
+        if place == rotation.place:
+            return stays(place)
+        return Operation((commands.set_place(user, sid, former=rotation.place, place=place),), bound)
+
+    marker = markers.known()
+    if marker is not None and status_list.is_current(rotation.place, marker):
+        return stays(rotation.place)
+    # Both by Redis' clock.
+    seconds = max(0, record.ends_at - record.used_ms // 1000)
+    former = rotation.place if status_list.is_place(rotation.place) else ""
+    return Operation((commands.take_place(former, seconds),), taken)
 
 
 # What an operation that ends in an error answers with; nobody sees it.

@@ -27,6 +27,7 @@ __all__ = [
     "Ended",
     "Everything",
     "History",
+    "ListRead",
     "Listed",
     "ListedTokens",
     "LogEntry",
@@ -44,6 +45,7 @@ __all__ = [
     "end_all_sessions",
     "end_other_sessions",
     "end_sessions",
+    "keep_list",
     "new_id",
     "note_adopted",
     "open_session",
@@ -53,6 +55,7 @@ __all__ = [
     "read_field",
     "read_history",
     "read_known",
+    "read_list",
     "read_log",
     "read_log_end",
     "read_log_from",
@@ -69,8 +72,11 @@ __all__ = [
     "remember",
     "revoke_everything",
     "rotate",
+    "seconds_of_session",
     "set_label",
+    "set_place",
     "take_lock",
+    "take_place",
     "trust_store",
     "use_once",
 ]
@@ -79,6 +85,8 @@ T = TypeVar("T")
 
 # Seconds past its end for which a field is kept, so that no clock difference or rounding loses one too early.
 MARGIN = 60
+# Places that are drawn at once. With half of a list free, all are taken once in 65 536 times.
+_LOTS = 16
 
 
 class Script:
@@ -150,6 +158,8 @@ class Rotation:
     is_adopted: bool = False
     # Older sessions that had to make room for it.
     made_room: tuple[str, ...] = ()
+    # Where the session stands in the status lists; "" if nowhere.
+    place: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,6 +184,16 @@ class ListedTokens:
 
     added: int
     written: Written
+
+
+@dataclass(frozen=True, slots=True)
+class ListRead:
+    """A status list, by Redis' clock of now: signed at ``signed_ms``, or its bits, None where it is withdrawn."""
+
+    now_ms: int
+    signed: str | None
+    signed_ms: int
+    bits: bytes | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -459,16 +479,20 @@ def _sessions(reply: Any) -> dict[str, SessionRecord | EndedSession]:
     return found
 
 
-def _max_age(lifetime: int) -> int:
-    """Seconds for which a session may be refreshed whose first token lives so long."""
+def seconds_of_session(lifetime: int) -> int:
+    """How old a session may become whose first refresh token has that ``lifetime``, both in seconds."""
     max_age = config().session_max_age
     # Not configured: a refresh token that was given a longer life by the project keeps it.
     return int(max_age.total_seconds()) if max_age else max(int(DEFAULT_MAX_AGE.total_seconds()), lifetime)
 
 
-def open_session(user: str, sid: str, *, lifetime: int, nonce: str, fingerprint: str, device: str) -> Command[Opened]:
-    """A sign-in. ``lifetime``: the refresh token's, in seconds. ``device``: JSON, or "" to keep none."""
-    args = (sid, lifetime, _max_age(lifetime), config().max_sessions or 0, nonce, fingerprint, device)
+def open_session(
+    user: str, sid: str, *, lifetime: int, nonce: str, fingerprint: str, device: str, place: str = ""
+) -> Command[Opened]:
+    """A sign-in. ``lifetime``: the refresh token's, in seconds. ``device``: JSON, or "" to keep none. ``place``: from
+    :func:`take_place`."""
+    seconds = seconds_of_session(lifetime)
+    args = (sid, lifetime, seconds, config().max_sessions or 0, nonce, fingerprint, device, place)
 
     def parse(reply: Any) -> Opened:
         session = parse_session(reply[0])
@@ -510,15 +534,15 @@ def rotate(
         int(rotating),
         legacy_end,
         claims.iat,
-        _max_age(lifetime),
+        seconds_of_session(lifetime),
         config().max_sessions or 0,
         int(is_observing),
         claims.key,
     )
 
     def parse(reply: Any) -> Rotation:
-        outcome, reason, text, ended, is_adopted, made_room = reply
-        return Rotation(outcome, reason, parse_session(text), bool(ended), bool(is_adopted), tuple(made_room))
+        outcome, reason, text, ended, is_adopted, made_room, place = reply
+        return Rotation(outcome, reason, parse_session(text), bool(ended), bool(is_adopted), tuple(made_room), place)
 
     return _on_user("rotate", claims.user, args, parse)
 
@@ -553,6 +577,58 @@ def read_refused(jti: str) -> Command[bool]:
     return Command((key,), ("GET", key), lambda reply: reply is not None)
 
 
+def take_place(former: str, seconds: int) -> Command[str]:
+    """A place in the status lists, ``LIST.INDEX``, that nobody else has or will have: for a session that may last so
+    many ``seconds``. ``former``: the one it has, and keeps where that list is not withdrawn; "" for none."""
+    wanted = config().status_list
+    if wanted is None:
+        raise ValueError("STATUS_LIST is None")
+    size = wanted.size
+    # By lot: a place says nothing of when, and of how many there are. Half of them stay free, so that one of these is.
+    lots = [secrets.randbelow(size) for _ in range(_LOTS)]
+    kept = seconds + int(longest_access_lifetime()) + int(leeway_seconds()) + MARGIN
+    return Command(
+        keys=(keys.marker_key(), keys.status_key()),
+        args=(former, kept, size, size // 2, secrets.token_urlsafe(6), *lots),
+        parse=str,
+        script=_script("take_place", False),
+        names_store=True,
+    )
+
+
+def set_place(user: str, sid: str, *, former: str, place: str) -> Command[str]:
+    """A live session stands there from now on, if it still stands at ``former``. Where it stands; "" if it is over."""
+    return _on_user("set_place", user, (sid, former, place), lambda reply: str(reply[0]))
+
+
+def read_list(name: str, good_for_ms: int) -> Command[ListRead]:
+    """A status list as it was signed last, or what is to be signed now: a signed one is ``good_for_ms``."""
+
+    def parse(reply: Any) -> ListRead:
+        now_ms, text, what, *bits = reply
+        signed_ms, _, signed = text.partition("|")
+        return ListRead(
+            int(now_ms),
+            signed or None,
+            int(signed_ms) if signed else 0,
+            bytes.fromhex(bits[0]) if what == "bits" else None,
+        )
+
+    return Command(
+        keys=(keys.marker_key(), keys.status_list_key(name)),
+        args=(name.partition(".")[0], good_for_ms),
+        parse=parse,
+        script=_script("read_list", False),
+        names_store=True,
+    )
+
+
+def keep_list(name: str, token: str, *, signed_ms: int, is_withdrawn: bool, milliseconds: int) -> Command[bool]:
+    """Let others serve what was signed of the state at ``signed_ms``, for so long (SET)."""
+    key = keys.status_list_key(name) + (":withdrawn" if is_withdrawn else ":signed")
+    return Command((key,), ("SET", key, f"{signed_ms}|{token}", "PX", milliseconds), bool)
+
+
 def end_sessions(user: str, sids: Sequence[str], *, reason: str, unknown_too: bool = False) -> Command[Ended]:
     """End the sessions named. ``unknown_too``: leave a tombstone also where the store knows no such session."""
     return _revoking("end_session", user, (reason, int(unknown_too), *sids), _ended)
@@ -572,10 +648,11 @@ def end_all_sessions(user: str, *, reason: str, before_ms: int | None = None) ->
     return _revoking("end_all_sessions", user, (reason, "" if before_ms is None else before_ms), _ended)
 
 
-def blacklist_token(user: str, jti: str, exp: int, *, reason: str) -> Command[Listed]:
-    """Refuse one token until ``exp``."""
+def blacklist_token(user: str, jti: str, exp: int, *, reason: str, sid: str = "") -> Command[Listed]:
+    """Refuse one token until ``exp``. ``sid``: its session, whose place in the status lists is given up; where it is
+    not known, all of the user's are."""
     return _revoking(
-        "blacklist_token", user, (jti, exp, reason), lambda reply: Listed(bool(reply[1]), _written(reply[0]))
+        "blacklist_token", user, (jti, exp, reason, sid), lambda reply: Listed(bool(reply[1]), _written(reply[0]))
     )
 
 

@@ -124,6 +124,9 @@ def refuse_unfit(server: Server) -> None:
             "this server evicts keys (maxmemory-policy), under which neither the blacklist strategy runs nor the"
             " adoption of tokens without a session"
         )
+    # A session whose place is evicted could be ended without the status list hearing of it.
+    if server.evicts and config().status_list is not None:
+        raise redis.ConnectionError("this server evicts keys (maxmemory-policy), under which no STATUS_LIST is kept")
 
 
 def gate(connection: Any) -> None:

@@ -50,6 +50,8 @@ end
 -- State --------------------------------------------------------------------------------------------------------
 
 local sessions, listed, not_before_ms = {}, {}, nil
+-- With STATUS_LIST: where each session stands in the status lists, and where tokens stood that were listed alone.
+local places, burnt = {}, {}
 local revocations = {}
 local removed = 0
 
@@ -76,17 +78,24 @@ local function load(dry_run)
     if kind ~= 'hash' and kind ~= 'none' and dry_run then return end
   end
   local all = redis.call('HGETALL', USER)
-  local stale, stale_sids = {}, {}
+  local stale, stale_sids, present = {}, {}, {}
   for i = 1, #all, 2 do
     local field, value = all[i], all[i + 1]
     local sid = string.match(field, '^sid:(.+)$')
     local jti = string.match(field, '^blacklist:(.+)$')
-    if sid then
+    local placed = string.match(field, '^status:(.+)$')
+    local burnt_by = string.match(field, '^burnt:(.+)$')
+    if placed then
+      places[placed] = value
+    elseif burnt_by then
+      burnt[burnt_by] = value
+    elseif sid then
       local s = parse(value)
       if s and (s.ended_until or s.expires_at) + KEEP <= NOW then
         stale[#stale + 1] = field
         stale_sids[#stale_sids + 1] = sid
-      elseif s then
+      else
+        present[sid] = true
         sessions[sid] = s
       end
     elseif jti then
@@ -98,6 +107,19 @@ local function load(dry_run)
         stale[#stale + 1] = field
         not_before_ms = nil
       end
+    end
+  end
+  -- What a session leaves has to tell its place once more, where the log was not reached.
+  for sid in pairs(places) do
+    if not present[sid] then
+      stale[#stale + 1] = 'status:' .. sid
+      places[sid] = nil
+    end
+  end
+  for jti in pairs(burnt) do
+    if not listed[jti] then
+      stale[#stale + 1] = 'burnt:' .. jti
+      burnt[jti] = nil
     end
   end
   removed = #stale
@@ -140,15 +162,39 @@ end
 -- The latest moment at which anything that was revoked here could still be used, were it alive again.
 local use_until = 0
 
-local function revoked(kind, id, good_until, why)
-  revocations[#revocations + 1] = { kind, id, int(good_until), why }
+-- append_log.lua has the same. A list that is gone counts as revoked as a whole: none is made here.
+local function mark(log, at)
+  for list, index in string.gmatch(at, '([%w_.-]+)%.(%d+)') do
+    local key = log .. ':status:' .. list
+    local is_there = redis.call('TYPE', key).ok == 'string'
+    if is_there and tonumber(index) < redis.call('STRLEN', key) * 8 then redis.call('SETBIT', key, index, 1) end
+  end
+end
+
+-- place: in the status lists; several have commas between them.
+local function revoked(kind, id, good_until, why, place)
+  revocations[#revocations + 1] = { kind, id, int(good_until), why, place or '' }
 end
 
 -- In Cluster the log is another node's: what a script has done may have failed to get there, so that doing it once
 -- more has to tell it again.
 local function note_ended(sid)
   local s = sessions[sid]
-  if s and s.ended_until and not LOG then revoked('session', sid, s.ended_until, s.why) end
+  if not (s and s.ended_until) then return end
+  if not LOG then
+    revoked('session', sid, s.ended_until, s.why, places[sid])
+  elseif places[sid] then
+    mark(LOG, places[sid]) -- a script that failed half-way has ended it
+  end
+end
+
+-- Of all that are over: also of those that an attempt has ended which was not heard of, and of the damaged.
+local function places_of_ended()
+  local found = {}
+  for sid, place in pairs(places) do
+    if not sessions[sid] or sessions[sid].ended_until then found[#found + 1] = place end
+  end
+  return table.concat(found, ',')
 end
 
 -- Leaves a tombstone: it tells "ended" from "never there".
@@ -170,7 +216,7 @@ local function end_session(sid, why)
   sessions[sid] = { ended_until = ended_until, why = why, text = text }
   redis.call('HSET', USER, 'sid:' .. sid, text)
   forget_devices({ sid })
-  revoked('session', sid, ended_until, why)
+  revoked('session', sid, ended_until, why, places[sid])
   return true
 end
 
@@ -208,13 +254,13 @@ end
 local function refuse_without_record(moment_ms, why)
   if moment_ms <= (not_before_ms or 0) then
     -- Told all the same: by then a clock may have been set back, or, in Cluster, the first time was not heard.
-    revoked('user', '', NOW + NOT_BEFORE_LIFE, why)
+    revoked('user', '', NOW + NOT_BEFORE_LIFE, why, places_of_ended())
     return
   end
   not_before_ms = moment_ms
   redis.call('HSET', USER, 'not_before', int(moment_ms))
   use_until = math.max(use_until, NOW + NOT_BEFORE_LIFE)
-  revoked('user', '', NOW + NOT_BEFORE_LIFE, why)
+  revoked('user', '', NOW + NOT_BEFORE_LIFE, why, places_of_ended())
 end
 
 -- Numbered without gaps, so that a follower sees when it has missed one.
@@ -223,6 +269,7 @@ local function append(marker, log, user)
     local number = redis.call('HINCRBY', marker, 'revocations', 1)
     redis.call('XADD', log, 'MINID', '~', int(NOW_MS - HORIZON * 1000), '*', 'number', number,
       'kind', r[1], 'user', user, 'id', r[2], 'until', r[3], 'reason', r[4])
+    mark(log, r[5])
   end
 end
 

@@ -1,5 +1,5 @@
 -- A sign-in: the session's record, its device, and the oldest sessions ended where there are too many.
-local sid, lifetime, max_age, max_sessions, nonce, fingerprint, device = unpack(ARGV, FIRST)
+local sid, lifetime, max_age, max_sessions, nonce, fingerprint, device, place = unpack(ARGV, FIRST)
 load()
 local s = live(sid)
 if not (s and s.nonce == nonce) then -- else a resend whose reply was lost
@@ -11,6 +11,9 @@ if not (s and s.nonce == nonce) then -- else a resend whose reply was lost
   put(sid, s)
   if device ~= '' then redis.call('HSET', DEVICES, 'device:' .. sid, device) end
 end
+
+-- Each attempt has a place of its own, and it is the last one's that the token will name.
+if place ~= '' then redis.call('HSET', USER, 'status:' .. sid, place) end
 
 -- One that made room for an attempt whose log entry was lost is not named again by this one.
 for other, found in pairs(sessions) do

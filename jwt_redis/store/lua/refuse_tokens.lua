@@ -23,11 +23,11 @@ for i = 1, COUNT do
     end
     if known == 0 then added = added + 1 end
     -- In Cluster the first time may not have reached the log.
-    if each and (known == 0 or not LOG) then revocations[#revocations + 1] = { 'token', jti, int(exp), why } end
+    if each and (known == 0 or not LOG) then revocations[#revocations + 1] = { 'token', jti, int(exp), why, '' } end
   end
 end
 -- Where near caches vouch for no such token, it is enough to be counted.
-if added > 0 and #revocations == 0 then revocations[1] = { 'adopted', '', int(now), why } end
+if added > 0 and #revocations == 0 then revocations[1] = { 'adopted', '', int(now), why, '' } end
 if LOG then
   for _, r in ipairs(revocations) do
     local number = redis.call('HINCRBY', MARKER, 'revocations', 1)

@@ -31,7 +31,7 @@ end
 local function answer(outcome, reason)
   settle()
   return reply(outcome, reason or '', sessions[sid] and sessions[sid].text or '', has_ended and 1 or 0,
-    has_adopted and 1 or 0, made_room)
+    has_adopted and 1 or 0, made_room, places[sid] or '')
 end
 
 -- On a single node with the very moment: whoever has stolen a key must not exchange what it signed for what another did.

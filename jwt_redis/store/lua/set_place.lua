@@ -1,0 +1,13 @@
+-- Where a live session stands in the status lists from now on, in place of where it stood. Two at once agree.
+local sid, former, place = unpack(ARGV, FIRST)
+load()
+local found = ''
+if live(sid) then
+  if (places[sid] or '') == former then
+    places[sid] = place
+    redis.call('HSET', USER, 'status:' .. sid, place)
+  end
+  found = places[sid]
+end
+settle()
+return reply(found)
