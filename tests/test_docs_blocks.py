@@ -48,6 +48,7 @@ STORIES = {
     "docs/how-to/sentinel.md": "tests/test_docs_servers.py",
     "docs/how-to/cluster.md": "tests/test_docs_servers.py",
     "docs/how-to/microservices.md": "tests/test_docs_services.py",
+    "docs/how-to/status-list.md": "tests/test_status_list.py",
 }
 # What is not run at all, and why. A page and how its block begins.
 EXCEPTIONS = {

@@ -10,6 +10,7 @@ import itertools
 import json
 import os
 import random
+import re
 import shutil
 import subprocess
 import threading
@@ -31,11 +32,13 @@ from django.conf import settings
 from django.core import checks
 from django.core.exceptions import ImproperlyConfigured
 from django.test import Client, override_settings
+from django.urls import include, path
 from rest_framework_simplejwt import state
 from rest_framework_simplejwt.backends import TokenBackend
 from rest_framework_simplejwt.exceptions import TokenError
 from token_status_list import BitArray
 
+import jwt_redis
 from jwt_redis import sessions, status_list
 from jwt_redis.exceptions import RevocationUnavailable, RevokedToken
 from jwt_redis.journal import Entry
@@ -44,6 +47,8 @@ from jwt_redis.store import commands
 from jwt_redis.store.client import execute
 from jwt_redis.testing.servers import RedisServer
 from jwt_redis.tokens import AccessToken, RefreshToken, SlidingToken, UntypedToken
+from tests.blocks import ROOT, blocks
+from tests.legacy import refresh_token as legacy_refresh_token
 from tests.topology import Cluster, pointed_at
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -271,6 +276,25 @@ def test_a_session_from_before_gets_a_place_at_its_refresh(alice: Any, store: re
         assert str(refreshed(str(token))) == str(successor)
         sessions.end_session(alice, token["sid"])
         assert status_of(successor, store) == INVALID
+
+
+def test_a_session_that_was_adopted_gets_one_too(alice: Any, store: redis.Redis) -> None:
+    legacy = legacy_refresh_token(alice)
+    with override_settings(JWT_REDIS=settings_of() | {"LEGACY_TOKENS": "adopt"}):
+        successor = refreshed(str(legacy))
+        assert status_of(successor, store) == VALID
+        assert str(refreshed(str(legacy))) == str(successor)
+        sessions.end_all_sessions(alice)
+        assert status_of(successor, store) == INVALID
+
+
+def test_a_damaged_session_that_is_ended_is_in_the_list(published: None, alice: Any, store: redis.Redis) -> None:
+    for ending in ("end_session", "end_all_sessions"):
+        token, _ = sign_in(alice)
+        store.hset(f"jwt:{{{alice.pk}}}", f"sid:{token['sid']}", "damaged")
+        sign_in(alice)
+        ENDINGS[ending](alice, token)
+        assert status_of(token, store) == INVALID
 
 
 def test_once_it_is_off_no_token_names_a_list(alice: Any) -> None:
@@ -857,7 +881,41 @@ def test_in_cluster_an_end_that_did_not_reach_the_log_is_told_again(django_user_
                 assert status_of(token, store) == INVALID
 
 
-# A service in another language --------------------------------------------------------------------------------------
+# The page, and a service in another language as it has it ------------------------------------------------------------
+
+PAGE = ROOT / "docs/how-to/status-list.md"
+
+
+def test_what_the_page_has_in_python(asymmetric: None, published: None, alice: Any, tmp_path: Path) -> None:
+    (tmp_path / "key").write_text(PRIVATE)
+    (tmp_path / "pub").write_text(PUBLIC)
+    files = {"/run/secrets/jwt.key": tmp_path / "key", "/etc/jwt.pub": tmp_path / "pub"}
+    made: dict[str, Any] = {"jwt_redis": jwt_redis, "Path": files.__getitem__, "path": path, "include": include}
+    for block in blocks(PAGE, "python"):
+        exec(block.code, made)  # noqa: S102
+    with override_settings(JWT_REDIS=made["JWT_REDIS"], SIMPLE_JWT=made["SIMPLE_JWT"]):
+        assert [one for one in checks.run_checks() if str(one.id) in ("jwt_redis.E002", "jwt_redis.W008")] == []
+        (said,) = blocks(PAGE, "json")
+        theirs, ours = json.loads(said.code)["status"]["status_list"], sign_in(alice)[1]["status"]["status_list"]
+        assert theirs.keys() == ours.keys()
+        shapes = [re.sub(r"[\w-]", "x", one["uri"]) for one in (theirs, ours)]
+        assert shapes[0] == shapes[1]
+    assert [str(pattern.pattern) for pattern in made["urlpatterns"]] == ["status/"]
+
+
+# What the page has is within a function; it reads access tokens, one a line.
+SERVICE = """
+import {{ createInterface }} from 'node:readline';
+import {{ importSPKI }} from 'jose';
+{imports}
+const key = await importSPKI(process.env.PUBLIC_KEY, 'ES256');
+async function check(token) {{
+{body}
+}}
+for await (const line of createInterface({{ input: process.stdin }})) {{
+  console.log(await check(line).then(() => 'good', (error) => error.message));
+}}
+"""
 
 
 @pytest.fixture(scope="session")
@@ -865,8 +923,7 @@ def node_service(tmp_path_factory: pytest.TempPathFactory) -> Path:
     if shutil.which("npm") is None:
         pytest.skip("there is no npm to install a foreign implementation with")
     folder = tmp_path_factory.mktemp("node")
-    for path in (Path(__file__).parent / "status_list_node").iterdir():
-        shutil.copy(path, folder)
+    shutil.copy(Path(__file__).parent / "status_list_node/package.json", folder)
     done = subprocess.run(
         [str(shutil.which("npm")), "install", "--no-package-lock", "--no-audit", "--no-fund", "--ignore-scripts"],
         cwd=folder,
@@ -889,8 +946,15 @@ def test_a_service_in_another_language_hears_of_it(
     store: redis.Redis,
 ) -> None:
     with override_settings(STATIC_URL="/static/"):  # it looks for static files, and at nothing else
-        live_server = request.getfixturevalue("live_server")
-    wanted = {**settings.JWT_REDIS, "STATUS_LIST": {"uri": f"{live_server.url}/status/"}}
+        url = request.getfixturevalue("live_server").url
+    (told,) = blocks(PAGE, "js")
+    lines = told.code.replace(URI, f"{url}/status/").splitlines()
+    service = SERVICE.format(
+        imports="\n".join(line for line in lines if line.startswith("import ")),
+        body="\n".join(line for line in lines if not line.startswith("import ")),
+    )
+    (node_service / "service.mjs").write_text(service)
+    wanted = {**settings.JWT_REDIS, "STATUS_LIST": {"uri": f"{url}/status/"}}
     with (
         override_settings(JWT_REDIS=wanted, ROOT_URLCONF="tests.status_urls"),
         subprocess.Popen(
@@ -900,29 +964,29 @@ def test_a_service_in_another_language_hears_of_it(
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-        ) as service,
+        ) as process,
     ):
-        assert service.stdin is not None and service.stdout is not None
 
         def ask(raw: str) -> str:
             forget_signed(store)
-            service.stdin.write(raw + "\n")  # type: ignore[union-attr]
-            service.stdin.flush()  # type: ignore[union-attr]
-            return service.stdout.readline().strip()  # type: ignore[union-attr]
+            assert process.stdin is not None and process.stdout is not None
+            process.stdin.write(raw + "\n")
+            process.stdin.flush()
+            return process.stdout.readline().strip()
 
-        answer = requests.post(
-            f"{live_server.url}/auth/token/", {"username": "alice", "password": "correct horse"}, timeout=10
-        ).json()
+        credentials = {"username": "alice", "password": "correct horse"}
+        raw = requests.post(f"{url}/auth/token/", credentials, timeout=10).json()["access"]
         bobs = str(sessions.open_session(bob).access_token)
-        assert (ask(answer["access"]), ask(bobs)) == ("0", "0")
-        bearer = {"Authorization": f"Bearer {answer['access']}"}
-        assert requests.post(f"{live_server.url}/auth/logout/", headers=bearer, timeout=10).status_code < 300
-        assert (ask(answer["access"]), ask(bobs)) == ("1", "0")
+        assert (ask(raw), ask(bobs)) == ("good", "good")
+        bearer = {"Authorization": f"Bearer {raw}"}
+        assert requests.post(f"{url}/auth/logout/", headers=bearer, timeout=10).status_code < 300
+        assert (ask(raw), ask(bobs)) == ("revoked", "good")
         sessions.revoke_everything()
-        assert ask(bobs) == "1"
+        assert ask(bobs) == "revoked"
         header, payload, signature = bobs.split(".")
         claims = json.loads(base64.urlsafe_b64decode(payload + "==="))
-        claims["status"]["status_list"]["uri"] += "x"
-        assert ask(jwt.encode(claims, PRIVATE, "ES256")) == "HTTP 404"
-        assert ask(f"{header}.{payload}.{signature[::-1]}").startswith("JWS")
-        service.stdin.close()
+        for changed, said in ((f"{url}/status/x", "no list: 404"), ("https://example.org/", "not our list")):
+            claims["status"]["status_list"]["uri"] = changed
+            assert ask(jwt.encode(claims, PRIVATE, "ES256")) == said
+        assert ask(f"{header}.{payload}.{signature[::-1]}") == "signature verification failed"
+        process.stdin.close()  # type: ignore[union-attr]

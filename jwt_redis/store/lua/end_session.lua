@@ -8,7 +8,7 @@ for i = FIRST + 2, #ARGV do
     if end_session(sid, why) then ended[#ended + 1] = sid end
   else
     -- Evicted, perhaps; a near cache may still think that it is alive.
-    revoked('session', sid, NOW + ACCESS_LIFE, why)
+    revoked('session', sid, NOW + ACCESS_LIFE, why, places[sid])
   end
 end
 settle()
