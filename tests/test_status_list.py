@@ -278,6 +278,19 @@ def test_a_session_from_before_gets_a_place_at_its_refresh(alice: Any, store: re
         assert status_of(successor, store) == INVALID
 
 
+def test_a_refresh_asks_redis_no_more_than_without(
+    published: None, alice: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    token, _ = sign_in(alice)
+    monkeypatch.setattr(commands, "take_place", lambda *_: pytest.fail("it has a place"))
+    assert reference(refreshed(str(token))) == reference(token)
+    sessions.revoke_everything(datetime.now(tz=UTC) - timedelta(days=1))
+    monkeypatch.undo()
+    after, _ = sign_in(alice)
+    monkeypatch.setattr(commands, "take_place", lambda *_: pytest.fail("it has a place"))
+    assert reference(refreshed(str(after))) == reference(after)
+
+
 def test_a_session_that_was_adopted_gets_one_too(alice: Any, store: redis.Redis) -> None:
     legacy = legacy_refresh_token(alice)
     with override_settings(JWT_REDIS=settings_of() | {"LEGACY_TOKENS": "adopt"}):
@@ -408,7 +421,7 @@ def test_what_the_journal_has_is_in_the_list_before_it_is_published(
 
 
 @pytest.mark.parametrize(
-    "value", ["", "nonsense", "abc.def", ".....", "e93cf216a0.AAAA.99999999999999999999", "\x00,."]
+    "value", ["", "nonsense", "abc.def", "e93cf216a0.AAAA.99999999999999999999", "CHAPTER.x", "CHAPTER.x.y.1", "\x00,."]
 )
 def test_a_place_that_was_damaged_by_hand_keeps_nothing_from_being_revoked(
     value: str, published: None, alice: Any, store: redis.Redis
