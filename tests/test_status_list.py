@@ -752,13 +752,18 @@ def age(store: redis.Redis, key: str, seconds: int) -> None:
 
 
 def test_who_is_held_up_while_signing_keeps_nothing_old(
-    place: str, published: None, store: redis.Redis, monkeypatch: pytest.MonkeyPatch
+    place: str,
+    published: None,
+    store: redis.Redis,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     with override_settings(JWT_REDIS=settings_of(ttl=1)):
         encode = status_list.encode
         monkeypatch.setattr(status_list, "encode", lambda bits: (time.sleep(0.6), encode(bits))[1])
         assert sessions.status_list_token(place.removeprefix("/status/")) is not None
     assert not store.keys("*:signed")
+    assert not [one for one in caplog.records if one.levelname == "ERROR"]
 
 
 def test_a_signed_list_is_gone_with_everything(place: str, client: Client, store: redis.Redis) -> None:
