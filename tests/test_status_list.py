@@ -182,6 +182,9 @@ def test_each_token_of_a_session_names_its_place(published: None, alice: Any, bo
     successor = refreshed(str(refresh))
     assert reference(successor) == reference(successor.access_token) == reference(refresh)
     assert reference(AccessToken(str(access))) == reference(access)
+    # Of a project whose claims are set anew, too.
+    record = sessions.rotate(successor, alice)
+    assert reference(successor.successor(record, {"mine": 1})) == reference(refresh)
     # Without Redis being asked.
     assert reference(RefreshToken(str(successor)).access_token) == reference(refresh)
 
