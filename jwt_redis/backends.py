@@ -197,8 +197,8 @@ class KeyedBackend(TokenBackend):
             self.key_set = made
         return made
 
-    def encode(self, payload: dict[str, Any]) -> str:
-        """Sign with the key of today, whose ``kid`` the header bears.
+    def signer(self) -> Key | None:
+        """The key of today. None: the one without a ``kid``, Simple JWT's own.
 
         :raises NoSigningKey: when the key that is to sign is refused.
         """
@@ -206,7 +206,7 @@ class KeyedBackend(TokenBackend):
         if key_set.signing is None:
             if NO_KID in _refused:
                 raise NoSigningKey
-            return super().encode(payload)
+            return None
         key = key_set.keys.get(key_set.signing)
         if key is None or key.signing is None:
             # Refused: perhaps the next one is there already.
@@ -215,6 +215,16 @@ class KeyedBackend(TokenBackend):
             if key is None or key.signing is None:
                 logger.critical("The signing key is refused.", extra={"event": "no_signing_key"})
                 raise NoSigningKey
+        return key
+
+    def encode(self, payload: dict[str, Any]) -> str:
+        """Sign with the key of today, whose ``kid`` the header bears.
+
+        :raises NoSigningKey: when the key that is to sign is refused.
+        """
+        key = self.signer()
+        if key is None:
+            return super().encode(payload)
         claims = payload.copy()
         if self.audience is not None:
             claims["aud"] = self.audience
@@ -272,6 +282,19 @@ class KeyedBackend(TokenBackend):
             raise TokenBackendExpiredToken(_("Token is expired")) from error
         except jwt.InvalidTokenError as error:
             raise TokenBackendError(_("Token is invalid")) from error
+
+
+def signs_with() -> tuple[str, Any, str | None]:
+    """Algorithm, key and ``kid``, if it has one, that tokens are signed with now; for what else is to be verified by
+    the same keys.
+
+    :raises NoSigningKey: when the key that is to sign is refused.
+    """
+    backend = state.token_backend
+    key = backend.signer() if isinstance(backend, KeyedBackend) else None
+    if key is None:
+        return str(backend.algorithm), backend.prepared_signing_key, None
+    return key.alg, key.signing, key.kid
 
 
 def _is_signed_by(token: Any, key: Any, alg: str) -> bool:

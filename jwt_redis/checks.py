@@ -18,7 +18,7 @@ from django.utils.module_loading import import_string
 from jwt_redis import backends, journal, key_files, stock_blacklist
 from jwt_redis.conf import Cookie, StatusList, config, problems, simplejwt_setting
 from jwt_redis.cookie_paths import out_of_reach, refresh_path
-from jwt_redis.exceptions import RevocationUnavailable
+from jwt_redis.exceptions import NoSigningKey, RevocationUnavailable
 from jwt_redis.store.connections import server_location
 from jwt_redis.store.outside import server_info
 
@@ -100,9 +100,19 @@ def check_settings(app_configs: Any = None, **kwargs: Any) -> list[CheckMessage]
     return found if cookie is None else found + _check_cookie(cookie)
 
 
+def _signs_with_a_secret() -> bool:
+    if config().keys is None:
+        return str(simplejwt_setting("ALGORITHM")).startswith("HS")
+    try:
+        return backends.signs_with()[0].startswith("HS")
+    except (ImproperlyConfigured, NoSigningKey):
+        # Nothing is signed, then; E020 and jwt_doctor say so.
+        return False
+
+
 def _check_status_list(published: StatusList) -> list[CheckMessage]:
     found: list[CheckMessage] = []
-    if str(simplejwt_setting("ALGORITHM")).startswith("HS"):
+    if _signs_with_a_secret():
         found.append(
             Warning(
                 "JWT_REDIS: STATUS_LIST: lists are signed with a shared secret: whoever is to verify one needs the key"

@@ -20,6 +20,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.utils.crypto import salted_hmac
 from rest_framework_simplejwt import state
 
+from jwt_redis import backends
 from jwt_redis.conf import StatusList, config
 from jwt_redis.records import Marker
 
@@ -165,8 +166,8 @@ def sign(payload: Mapping[str, Any]) -> str:
     """With the key that signs tokens, and with the issuer that they name. Its type (RFC 8725 section 3.11) and what it
     lacks keep it from being taken for one of them."""
     claims = dict(payload)
-    backend = state.token_backend
-    if backend.issuer is not None:
-        claims["iss"] = backend.issuer
-    key, headers = backend.prepared_signing_key, {"typ": "statuslist+jwt"}
-    return jwt.encode(claims, key, algorithm=backend.algorithm, headers=headers)
+    if (issuer := state.token_backend.issuer) is not None:
+        claims["iss"] = issuer
+    algorithm, key, kid = backends.signs_with()
+    headers = {"typ": "statuslist+jwt"} if kid is None else {"typ": "statuslist+jwt", "kid": kid}
+    return jwt.encode(claims, key, algorithm=algorithm, headers=headers)

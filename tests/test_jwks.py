@@ -18,7 +18,7 @@ from django.conf import settings
 from django.core.handlers.wsgi import WSGIHandler
 from django.test import Client, override_settings
 
-from jwt_redis import backends
+from jwt_redis import backends, sessions
 from jwt_redis.signing_keys import ALGORITHMS, generate, thumbprint
 from jwt_redis.tokens import AccessToken
 from jwt_redis.verdicts import NO_KID
@@ -176,3 +176,28 @@ def test_a_node_library_verifies_our_tokens_with_them(jose: Path, url: str) -> N
     lines = [json.loads(line) for line in done.stdout.splitlines()]
     assert lines[:-1] == [["7", kid, facts["alg"]] for kid, facts in made.items()]
     assert lines[-1] == "ERR_JWS_SIGNATURE_VERIFICATION_FAILED"
+
+
+@pytest.mark.django_db
+def test_what_else_is_signed_names_its_key_too(alice: Any, store: Any) -> None:
+    """A status list and a Security Event Token are verified by the keys that are published."""
+    from jwt_redis.contrib.webhooks import tokens
+    from tests.test_status_list import forget_signed
+
+    made = made_of("ES256", "RS256")
+    first, second = made
+    webhooks = {"issuer": "https://example.com"}
+    more = {"STATUS_LIST": {"uri": "https://example.com/status/"}, "WEBHOOKS": webhooks}
+    for kid in (first, second):
+        with override_settings(JWT_REDIS={**settings.JWT_REDIS, **more, "KEYS": {"keys": made, "signing": kid}}):
+            published = jwt.PyJWKSet.from_dict(read().json())
+            place = sessions.open_session(alice)["status"]["status_list"]["uri"].removeprefix(
+                "https://example.com/status/"
+            )
+            forget_signed(store)
+            status_list = sessions.status_list_token(place)
+            assert status_list is not None
+            for token in (status_list.token, tokens.sign({"iss": "https://example.com"})):
+                header = jwt.get_unverified_header(token)
+                assert (header["kid"], header["alg"]) == (kid, made[kid]["alg"])
+                jwt.decode(token, published[kid].key, algorithms=[header["alg"]])

@@ -683,8 +683,7 @@ def test_simple_jwts_own_asymmetric_key_signs(
     configure(algorithm=None, signing_key=None)
     backend = TokenBackend("ES256", PEM, public)
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr("jwt_redis.contrib.webhooks.tokens.token_backend", backend)
-        assert state.token_backend is not backend
+        patched.setattr(state, "token_backend", backend)
         outbox.send_trial(receiver)
         deliver()
     assert read(endpoint.tokens[0])["events"] == {VERIFICATION: {}}

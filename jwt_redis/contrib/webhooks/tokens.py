@@ -8,8 +8,8 @@ from urllib.parse import unquote
 
 import jwt
 from django.core.exceptions import ImproperlyConfigured
-from rest_framework_simplejwt.state import token_backend
 
+from jwt_redis import backends
 from jwt_redis.conf import Webhooks, config
 from jwt_redis.contrib.webhooks.models import Delivery
 
@@ -101,13 +101,13 @@ def signs_with() -> tuple[str, Any, str | None]:
     settings = _in_force()
     if settings.algorithm is not None:
         return settings.algorithm, settings.signing_key, settings.key_id
-    algorithm = str(token_backend.algorithm)
+    algorithm, key, kid = backends.signs_with()
     if algorithm.startswith("HS"):
         raise ImproperlyConfigured(
             f"access tokens are signed by {algorithm}, whose secret receivers must not have. WEBHOOKS needs 'algorithm'"
             " and 'signing_key' of its own, or SIMPLE_JWT an asymmetric ALGORITHM."
         )
-    return algorithm, token_backend.prepared_signing_key, settings.key_id
+    return algorithm, key, settings.key_id or kid
 
 
 def sign(claims: Mapping[str, Any]) -> str:
