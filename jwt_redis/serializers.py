@@ -10,6 +10,7 @@ from django.utils.module_loading import import_string
 from django.utils.translation import gettext_lazy as _
 from rest_framework import serializers
 from rest_framework.exceptions import AuthenticationFailed
+from rest_framework_simplejwt import exceptions as stock_exceptions
 from rest_framework_simplejwt import serializers as stock
 from rest_framework_simplejwt.utils import get_md5_hash_password
 
@@ -22,7 +23,7 @@ from jwt_redis.journal import acting_as
 from jwt_redis.last_login import left_to_simplejwt
 from jwt_redis.sessions.observing import UNAVAILABLE, note_refusal
 from jwt_redis.tokens import RefreshToken, SlidingToken, UntypedToken
-from jwt_redis.verdicts import TOKEN_BLACKLISTED
+from jwt_redis.verdicts import SID_CLAIM, TOKEN_BLACKLISTED
 
 __all__ = [
     "SessionBlacklistMixin",
@@ -87,10 +88,25 @@ class _UserOfToken:
         return user
 
 
-def _renew_password_claim(token: Any, user: Any) -> None:
-    """Simple JWT's ``CHECK_REVOKE_TOKEN`` is of the hash: one that was upgraded since is no other password."""
-    if simplejwt_setting("CHECK_REVOKE_TOKEN"):
-        token.payload[simplejwt_setting("REVOKE_TOKEN_CLAIM")] = get_md5_hash_password(user.password)
+def _refuse_former_password(token: Any, user: Any) -> None:
+    """Of a token without a session, Simple JWT's ``CHECK_REVOKE_TOKEN`` alone says under which password it was issued.
+
+    :raises AuthenticationFailed: when that was another one.
+    """
+    if not simplejwt_setting("CHECK_REVOKE_TOKEN") or token.payload.get(SID_CLAIM) is not None:
+        return
+    claimed = token.payload.get(simplejwt_setting("REVOKE_TOKEN_CLAIM"))
+    if claimed != get_md5_hash_password(user.password):
+        raise stock_exceptions.AuthenticationFailed(_("The user's password has been changed."), code="password_changed")
+
+
+def _renew_password_claim(token: Any, user: Any, claimed: str | None) -> None:
+    """``CHECK_REVOKE_TOKEN`` is of the hash: one that was upgraded since is no other password. The session has told
+    that; with ``OBSERVE`` it need not have, and what the token that came has ``claimed`` stays."""
+    if not simplejwt_setting("CHECK_REVOKE_TOKEN"):
+        return
+    digest = claimed if config().observe else get_md5_hash_password(user.password)
+    token.payload[simplejwt_setting("REVOKE_TOKEN_CLAIM")] = digest
 
 
 class SessionRefreshMixin(_UserOfToken):
@@ -108,11 +124,13 @@ class SessionRefreshMixin(_UserOfToken):
         presented = self.token_class(attrs["refresh"])
         refuse_listed(presented)
         user = self.get_user(presented)
+        _refuse_former_password(presented, user)
+        claimed = presented.payload.get(simplejwt_setting("REVOKE_TOKEN_CLAIM"))
         rotating = bool(simplejwt_setting("ROTATE_REFRESH_TOKENS"))
         device = device_of(self.context.get("request"))  # type: ignore[attr-defined]
         record = sessions.rotate(presented, user, device, rotating=rotating)
         refresh = presented.successor(record, self.get_fresh_claims(presented, user)) if rotating else presented
-        _renew_password_claim(refresh, user)
+        _renew_password_claim(refresh, user, claimed)
         data = {"access": str(refresh.access_token)}
         if rotating:
             data["refresh"] = str(refresh)
@@ -144,6 +162,7 @@ class SessionRefreshSlidingMixin(_UserOfToken):
         refuse_listed(token)
         token.check_exp(simplejwt_setting("SLIDING_TOKEN_REFRESH_EXP_CLAIM"))
         user = self.get_user(token)
+        _refuse_former_password(token, user)
         device = device_of(self.context.get("request"))  # type: ignore[attr-defined]
         is_legacy = claims_of(token).legacy_until is not None
         record = sessions.rotate(token, user, device, rotating=False)
@@ -153,7 +172,7 @@ class SessionRefreshSlidingMixin(_UserOfToken):
         token.set_exp()
         token.set_iat()
         token.payload["exp"] = min(token.payload["exp"], record.expires_at)
-        _renew_password_claim(token, user)
+        _renew_password_claim(token, user, token.payload.get(simplejwt_setting("REVOKE_TOKEN_CLAIM")))
         return {"token": str(token)}
 
 

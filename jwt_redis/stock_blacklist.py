@@ -12,7 +12,7 @@ from rest_framework_simplejwt.tokens import BlacklistMixin, Token
 
 from jwt_redis.conf import simplejwt_setting
 
-__all__ = ["APP", "add", "ahas", "has", "is_installed", "model"]
+__all__ = ["APP", "add", "ahas", "has", "is_installed", "model", "takes_rotated"]
 
 logger = logging.getLogger(__name__)
 
@@ -22,6 +22,12 @@ APP = "rest_framework_simplejwt.token_blacklist"
 def is_installed() -> bool:
     """Is the app there, with its tables?"""
     return apps.is_installed(APP)
+
+
+def takes_rotated() -> bool:
+    """Does Simple JWT list a refresh token once it was used?"""
+    rotates = simplejwt_setting("ROTATE_REFRESH_TOKENS") and simplejwt_setting("BLACKLIST_AFTER_ROTATION")
+    return bool(rotates) and is_installed()
 
 
 def model() -> Any:

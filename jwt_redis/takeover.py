@@ -6,7 +6,7 @@ As with any revocation the rows are in the journal before Redis is told, and are
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from jwt_redis import journal, near_cache, recovery
 from jwt_redis.journal import Entry
@@ -61,7 +61,8 @@ def take_over(listings: Sequence[Listing]) -> Taken:
         raise
     near_cache.note([_entry(one) for one in new.values()])
     if journal.is_on() and last is not None:
-        journal.mark_applied(tuple(new), last)
+        # Each lasts as long as its own token, which the last of them does not tell.
+        journal.mark_applied(tuple(new), replace(last, use_until=0))
     return Taken(added, len(listings) - added)
 
 

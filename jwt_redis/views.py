@@ -235,6 +235,8 @@ def _end_sessions(tokens: Iterable[Token]) -> int:
                 ended += sessions.revoke_token(token, reason="logout")
             else:
                 ended += sessions.end_session(claims.user, claims.sid)
+        if claims.owns_session:
+            stock_blacklist.add(token)
     return ended
 
 

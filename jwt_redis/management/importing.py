@@ -114,7 +114,7 @@ class ImportCommand(BaseCommand):
         """:raises CommandError: where an import would be in vain."""
         if options["batch"] < 1:
             raise CommandError("--batch: a number above zero is needed.")
-        if config().legacy_tokens is None:
+        if not config().accepts_by_absence:
             raise CommandError(
                 "LEGACY_TOKENS is 'refuse': tokens without a session are refused whether they are listed or not, and"
                 ' others were never issued elsewhere. Set JWT_REDIS["LEGACY_TOKENS"] = "adopt" first.'

@@ -62,9 +62,14 @@ _WITHOUT_SESSION: Final = "Nothing was found that would refuse the token, and it
 def _judge(claims: Claims, state: UserState, marker: Marker) -> Verdict:
     settings = config()
     verdict = decide(claims, state, marker, settings.strategy, time.time(), leeway_seconds(), settings.journal)
-    if verdict.allowed and (is_blocked(claims.user) or (claims.legacy_until is not None and is_blocked(NOBODY))):
+    if verdict.allowed and (is_blocked(claims.user) or (_is_by_itself(claims) and is_blocked(NOBODY))):
         raise StoreNotReady
     return verdict
+
+
+def _is_by_itself(claims: Claims) -> bool:
+    """Has the token no session that it would be judged by? It may be one of those that were imported."""
+    return claims.legacy_until is not None or claims.sid is None
 
 
 def _marker_at_hand(claims: Claims) -> Marker | None:
@@ -113,7 +118,7 @@ def _read(claims: Claims) -> Operation[tuple[UserState, Verdict]]:
         return done
 
     asked: tuple[Command[Any], ...] = (commands.read_state(claims), marker_command())
-    if claims.legacy_until is not None:
+    if _is_by_itself(claims):
         asked = (*asked, commands.read_refused(claims.jti))
     return Operation(asked, finish)
 

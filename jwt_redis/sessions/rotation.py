@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from rest_framework_simplejwt.tokens import Token
 
-from jwt_redis import near_cache, observers, signals, status_list
+from jwt_redis import near_cache, observers, signals, status_list, stock_blacklist
 from jwt_redis.conf import config
 from jwt_redis.decoding import claims_of
 from jwt_redis.devices import Device
@@ -24,7 +24,7 @@ from jwt_redis.sessions.observing import UNAVAILABLE, observed
 from jwt_redis.sessions.parts import new_nonce, with_marker
 from jwt_redis.store import commands, markers
 from jwt_redis.store.commands import Rotation
-from jwt_redis.verdicts import KEY_REVOKED, SID_CLAIM, TOKEN_BLACKLISTED, Claims
+from jwt_redis.verdicts import KEY_REVOKED, SID_CLAIM, STORE_LOST, TOKEN_BLACKLISTED, Claims
 
 __all__ = ["arotate", "rotate"]
 
@@ -43,6 +43,9 @@ def _passing(
 ) -> Done[SessionRecord]:
     """The token would be refused, were it not for ``OBSERVE``: it gets a successor, as Simple JWT gives it one."""
     lifetime = int(token.payload[getattr(token, "session_end_claim", "exp")]) - claims.iat
+    if not claims.iat:
+        # It does not say when it was issued.
+        lifetime = int(type(token).lifetime.total_seconds())  # type: ignore[union-attr]
     if isinstance(session, SessionRecord):
         # An adopted one's token does not name it.
         token.payload[SID_CLAIM] = claims.sid
@@ -81,6 +84,11 @@ def _rotate(
             done = Done(rotation.session, (*started(rotation), event))
             follow = done if claims.legacy_until is None else adopted(rotation, done)
             return _placed(token, claims.user, sid, rotation, rotation.session, follow)
+        is_listed_there = rotation.outcome == "reuse" and stock_blacklist.takes_rotated()
+        if config().observe and is_listed_there:
+            # Simple JWT would not have let it pass either.
+            told = observed(claims.user, sid, _WHY["reuse"], "rotate")
+            return Done(_NOBODY, (told,), RevokedToken(TOKEN_BLACKLISTED))
         if config().observe and rotation.reason != KEY_REVOKED:
             return _passing(
                 token, claims, rotation.session, _WHY.get(rotation.outcome, rotation.reason or "no_session")
@@ -118,10 +126,13 @@ def _rotate(
         # Without rotation a token comes again and again. Later in grace, somebody else's note may have failed.
         return rotation.is_adopted or rotation.outcome == "grace"
 
-    def with_trusted(marker: Marker) -> Operation[SessionRecord]:
+    def with_trusted(marker: Marker) -> Operation[SessionRecord] | Done[SessionRecord]:
         # In Cluster the script, in the user's slot, does not see the marker.
         if claims.key in marker.refused_keys:
             raise RevokedToken(KEY_REVOKED)
+        if claims.legacy_until is not None and not config().journal and claims.iat <= marker.born_ms // 1000:
+            # As verdicts has it: what was revoked of it before may be lost.
+            return finish(Rotation("gone", STORE_LOST, None, False))
         command = commands.rotate(
             claims,
             lifetime=lifetime,
@@ -145,7 +156,7 @@ def _rotate(
 
 
 def _unless_refused(
-    token: Token, claims: Claims, then: Callable[[Marker], Operation[SessionRecord]]
+    token: Token, claims: Claims, then: Callable[[Marker], Operation[SessionRecord] | Done[SessionRecord]]
 ) -> Operation[SessionRecord]:
     """Where absence accepts: with the marker as it is now, unless the token is one that is refused, whosever it is."""
     asked_at = time.monotonic()
@@ -154,7 +165,7 @@ def _unless_refused(
         if is_refused and config().observe:
             return _passing(token, claims, None, TOKEN_BLACKLISTED)
         if not is_refused:
-            seen: Operation[SessionRecord] = with_marker(then, asked_at)(marker)
+            seen: Operation[SessionRecord] | Done[SessionRecord] = with_marker(then, asked_at)(marker)
             return seen
         if observers.installed:
             observers.tell(Observer.refreshed, "gone")

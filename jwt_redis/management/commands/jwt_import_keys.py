@@ -18,6 +18,8 @@ from jwt_redis.management.importing import Batch, ImportCommand
 from jwt_redis.store.connections import FAILURES
 from jwt_redis.takeover import Listing
 
+_DAY = 86400
+
 
 class Command(ImportCommand):
     """Read keys of a Redis cache."""
@@ -92,9 +94,14 @@ def _batch(client: redis.Redis, named: re.Pattern[str], keys: list[Any], seen: i
     for (_, jti), left in zip(ours, pipeline.execute() if ours else [], strict=True):
         if left == -2:
             continue  # it has expired meanwhile
-        # One that never expires is of use for as long as any token can be.
-        listings.append(Listing(jti, int(now + (longest_session() if left < 0 else left / 1000)) + 1))
+        listings.append(Listing(jti, _for_ever(now) if left < 0 else int(now + left / 1000) + 1))
     return Batch(listings, seen)
+
+
+def _for_ever(now: float) -> int:
+    """One that never expires is of use for as long as any token can be. To the day, so that one that is found again
+    is known."""
+    return (int(now + longest_session()) // _DAY + 1) * _DAY
 
 
 def _text(key: Any) -> str:

@@ -70,12 +70,21 @@ local function forget_devices(sids)
   del_fields(DEVICES, fields)
 end
 
--- Reads the user's hash and drops what has run out. A key or a value damaged by hand is treated as absent.
+-- Reads the user's hash and drops what has run out. A key or a value damaged by hand is treated as absent; where absence
+-- accepts, what has no record is refused from then on, for it may have been refused there.
 local function load(dry_run)
+  local is_lost = false
   for _, key in ipairs({ USER, DEVICES }) do
     local kind = redis.call('TYPE', key).ok
-    if kind ~= 'hash' and kind ~= 'none' and not dry_run then redis.call('DEL', key) end
+    if kind ~= 'hash' and kind ~= 'none' and not dry_run then
+      redis.call('DEL', key)
+      is_lost = is_lost or (key == USER and LASTING)
+    end
     if kind ~= 'hash' and kind ~= 'none' and dry_run then return end
+  end
+  if is_lost then
+    redis.call('HSET', USER, 'not_before', int(NOW_MS))
+    redis.call('EXPIREAT', USER, int(NOW + NOT_BEFORE_LIFE + KEEP))
   end
   local all = redis.call('HGETALL', USER)
   local stale, stale_sids, present = {}, {}, {}

@@ -1,0 +1,234 @@
+"""What an attack on adoption, OBSERVE and the imports found: each of these let something through once."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+from django.contrib.auth import get_user_model
+from django.core.cache import caches
+from django.core.management import call_command
+from django.test import Client, override_settings
+from rest_framework_simplejwt import settings as simplejwt
+from rest_framework_simplejwt.utils import get_md5_hash_password
+
+from jwt_redis import sessions
+from jwt_redis.keys import NOBODY, marker_key, user_key
+from jwt_redis.models import Revocation
+from jwt_redis.store import markers
+from jwt_redis.takeover import Listing, take_over
+from jwt_redis.tokens import RefreshToken, UntypedToken
+from tests.legacy import ADOPT, access_token, refresh_token, sliding_token
+from tests.shop import a_shop
+
+# Within a test's own transaction nothing would ever count as committed.
+pytestmark = pytest.mark.django_db(transaction=True)
+
+STRATEGIES = ("whitelist", "blacklist")
+
+
+@pytest.fixture(params=STRATEGIES)
+def strategy(request: pytest.FixtureRequest) -> Iterator[str]:
+    with override_settings(JWT_REDIS={**ADOPT, "STRATEGY": request.param}):
+        yield request.param
+
+
+@pytest.fixture
+def simple_jwt(monkeypatch: pytest.MonkeyPatch) -> Any:
+    def put(**values: Any) -> None:
+        for name, value in values.items():
+            monkeypatch.setattr(simplejwt.api_settings, name, value, raising=False)
+
+    return put
+
+
+def refresh(client: Client, token: Any, path: str = "/auth/token/refresh/", field: str = "refresh") -> Any:
+    return client.post(path, {field: str(token)}, "application/json")
+
+
+def ask(client: Client, token: Any, path: str = "/whoami/") -> int:
+    status: int = client.get(path, headers={"Authorization": f"Bearer {token}"}).status_code
+    return status
+
+
+# The password ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("observe", [False, True])
+@pytest.mark.parametrize("claim", ["former", None])
+def test_a_token_of_a_former_password_is_not_renewed(
+    alice: Any, client: Client, strategy: str, simple_jwt: Any, observe: bool, claim: str | None
+) -> None:
+    """With CHECK_REVOKE_TOKEN, Simple JWT takes none of its access tokens: that is so after the switch, too."""
+    simple_jwt(CHECK_REVOKE_TOKEN=True)
+    pair, sliding = refresh_token(alice), sliding_token(alice)
+    assert pair["hash_password"] == get_md5_hash_password(alice.password)
+    good = str(pair)
+    if claim is None:
+        del pair.payload["hash_password"], sliding.payload["hash_password"]
+    else:
+        # Nobody was told: it was before there was anybody to tell.
+        get_user_model().objects.filter(pk=alice.pk).update(password="md5$a$another")
+    with override_settings(JWT_REDIS={**ADOPT, "STRATEGY": strategy, "OBSERVE": observe}):
+        for answer in (refresh(client, pair), refresh(client, sliding, "/auth/sliding/refresh/", "token")):
+            assert answer.status_code == 401, answer.content
+            assert answer.json()["code"] == "password_changed"
+        assert not sessions.list_sessions(alice)
+        if claim is None:
+            # The others are renewed as ever.
+            answer = refresh(client, good)
+            assert answer.status_code == 200 and ask(client, answer.json()["access"]) == 200
+
+
+# Imports -----------------------------------------------------------------------------------------------------------
+
+
+def test_each_row_of_a_batch_lasts_as_long_as_its_own_token(alice: Any, client: Client) -> None:
+    soon, late = int(time.time()) + 100, int(time.time()) + 40 * 86400
+    ours = sessions.open_session(alice)
+    take_over([Listing("legacy", late, NOBODY), Listing(ours["jti"], soon, str(alice.pk))])
+    until = {row.target: int(row.until.timestamp()) for row in Revocation.objects.filter(reason="imported")}
+    assert until == {"legacy": late, ours["jti"]: soon}
+
+
+@pytest.mark.parametrize("value", ["refuse", "bound"])
+def test_what_was_imported_stays_refused_when_adoption_is_over(
+    alice: Any, client: Client, store: redis.Redis, strategy: str, value: str
+) -> None:
+    """The blacklist takes access tokens without a session, then as before."""
+    access, other = access_token(alice), access_token(alice)
+    take_over([Listing(access["jti"], access["exp"])])
+    assert ask(client, access) == 401 and ask(client, other) == 200
+    # Redis was there before them.
+    store.hset(marker_key(), "born_ms", 1)
+    markers.reset()
+    legacy = {"adopt": datetime.now(tz=UTC) - timedelta(hours=1)} if value == "bound" else value
+    with override_settings(JWT_REDIS={**ADOPT, "STRATEGY": strategy, "LEGACY_TOKENS": legacy}):
+        for path in ("/whoami/", "/stateless/"):
+            assert ask(client, access, path) == 401
+        assert sessions.explain(str(access)).reason == (
+            "token_blacklisted" if strategy == "blacklist" else "no_session"
+        )
+        assert ask(client, other) == (200 if strategy == "blacklist" else 401)
+
+
+@pytest.mark.usefixtures("strategy")
+def test_keys_without_an_end_are_in_the_journal_once(alice: Any) -> None:
+    cache = caches["sessions"]
+    cache.set("blacklist:jti:forever", 1, None)
+    for _ in range(2):
+        call_command("jwt_import_keys", "blacklist:jti:*", alias="sessions", stdout=StringIO(), stderr=StringIO())
+        time.sleep(1.1)
+    assert Revocation.objects.filter(target="forever").count() == 1
+
+
+# What is lost ------------------------------------------------------------------------------------------------------
+
+
+def test_without_a_journal_no_token_is_adopted_that_is_older_than_the_store(
+    alice: Any, client: Client, strategy: str
+) -> None:
+    token, sliding = refresh_token(alice), sliding_token(alice)
+    with override_settings(JWT_REDIS={**ADOPT, "STRATEGY": strategy, "JOURNAL": False}):
+        assert refresh(client, token).json()["reason"] == "store_lost"
+        assert refresh(client, sliding, "/auth/sliding/refresh/", "token").status_code == 401
+        assert not sessions.list_sessions(alice)
+
+
+@pytest.mark.usefixtures("strategy")
+def test_a_key_that_could_not_be_read_adopts_nothing_the_second_time_either(
+    alice: Any, client: Client, store: redis.Redis
+) -> None:
+    token = refresh_token(alice)
+    access = access_token(alice)
+    store.set(user_key(str(alice.pk)), "x")
+    for _ in range(3):
+        assert refresh(client, token).status_code == 401
+    # Nor when the user has signed in, upon which the key is what it should be.
+    ours = sessions.open_session(alice)
+    assert sessions.check(RefreshToken(str(ours))).allowed
+    assert refresh(client, token).status_code == 401
+    assert sessions.check(UntypedToken(str(access))).reason == "user_revoked"
+
+
+# OBSERVE -----------------------------------------------------------------------------------------------------------
+
+
+def test_observing_a_token_without_iat_gets_no_long_life(alice: Any, client: Client, strategy: str) -> None:
+    token = refresh_token(alice)
+    del token.payload["iat"]
+    with override_settings(JWT_REDIS={**ADOPT, "STRATEGY": strategy, "OBSERVE": True}):
+        answer = refresh(client, token)
+        assert answer.status_code == 200
+        successor = RefreshToken(answer.json()["refresh"])
+        assert successor["exp"] <= time.time() + 86400 + 1
+
+
+# Beside token_blacklist --------------------------------------------------------------------------------------------
+
+ROTATED = """
+import json
+from django.contrib.auth.models import User
+from django.test import Client
+from jwt_redis import sessions
+from rest_framework_simplejwt.tokens import RefreshToken
+
+user = User.objects.get(username="user1")
+def refresh(token):
+    return Client().post("/token/refresh/", {"refresh": str(token)}, "application/json")
+
+said = []
+for first in (RefreshToken.for_user(user), sessions.open_session(user)):
+    second = refresh(first).json()
+    third = refresh(second["refresh"])
+    reason = refresh(first).json().get("reason")
+    later = (first, second["refresh"], third.json()["refresh"])
+    said.append([reason, *(refresh(token).status_code for token in later)])
+print(json.dumps(said))
+"""
+BY_COOKIE = """
+import json
+from django.contrib.auth.models import User
+from django.test import Client
+from rest_framework_simplejwt.token_blacklist.models import BlacklistedToken
+from rest_framework_simplejwt.tokens import RefreshToken
+from jwt_redis import sessions
+
+user = User.objects.get(username="user2")
+said = []
+for token in (RefreshToken.for_user(user), sessions.open_session(user)):
+    client = Client()
+    client.cookies["refresh_token"] = str(token)
+    path = "/logout/" if said else "/token/blacklist/"
+    status = client.post(path, {}, "application/json").status_code
+    said.append([status, BlacklistedToken.objects.filter(token__jti=token["jti"]).exists()])
+print(json.dumps(said))
+"""
+COOKIES = """
+from shop.switched import *
+
+ROOT_URLCONF = "jwt_redis.urls"
+JWT_REDIS["COOKIE"] = {"csrf": False, "secure": False}
+"""
+
+
+@pytest.mark.slow
+def test_beside_simple_jwts_own_blacklist(tmp_path: Path) -> None:
+    with a_shop(tmp_path) as shop:
+        shop.manage("switched", "migrate", "jwt_redis", "--verbosity", "0")
+        (shop.folder / "shop/cookies.py").write_text(COOKIES)
+        late = 'from shop.observing import *\nJWT_REDIS["REFRESH_GRACE"] = 0\n'
+        (shop.folder / "shop/late.py").write_text(late + 'SIMPLE_JWT["BLACKLIST_AFTER_ROTATION"] = True\n')
+        # Observing, what BLACKLIST_AFTER_ROTATION would refuse is refused, and no session ends for it.
+        assert json.loads(shop.script("late", ROTATED)) == [["token_blacklisted", 401, 401, 200]] * 2
+        (shop.folder / "shop/late.py").write_text(late)
+        assert json.loads(shop.script("late", ROTATED)) == [[None, 200, 200, 200]] * 2
+        # Who signs out by cookie is signed out at Simple JWT's, too.
+        assert json.loads(shop.script("cookies", BY_COOKIE)) == [[200, True]] * 2
