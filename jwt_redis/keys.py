@@ -24,6 +24,7 @@ __all__ = [
     "UserTag",
     "claim_of",
     "devices_key",
+    "is_of_token",
     "is_of_user",
     "known_key",
     "lock_key",
@@ -184,6 +185,11 @@ def is_of_user(key: str) -> bool:
     """Whether it is one of a user's keys: of the sessions, the devices, or of what is known beyond them."""
     owner = key.removesuffix(":known")
     return user_key_of(owner) == owner if owner != key else user_key_of(key) is not None
+
+
+def is_of_token(key: str) -> bool:
+    """Whether it is that of a token that is refused, whosever it is."""
+    return key.startswith(f"{config().key_prefix}{{{_NOBODYS}") and key.endswith("}")
 
 
 def _tag(user: str) -> str:

@@ -20,6 +20,7 @@ from rest_framework_simplejwt import settings as simplejwt
 from rest_framework_simplejwt.utils import get_md5_hash_password
 
 from jwt_redis import sessions
+from jwt_redis.diagnosis import diagnose
 from jwt_redis.keys import NOBODY, marker_key, user_key
 from jwt_redis.models import Revocation
 from jwt_redis.store import markers
@@ -158,6 +159,22 @@ def test_a_key_that_could_not_be_read_adopts_nothing_the_second_time_either(
     assert sessions.check(UntypedToken(str(access))).reason == "user_revoked"
 
 
+@pytest.mark.usefixtures("strategy")
+def test_a_token_without_a_session_is_judged_by_its_iat_alone(alice: Any, client: Client) -> None:
+    """Whatever else it says: a claim of that name may be a project's own."""
+    later, earlier = refresh_token(alice), refresh_token(alice, age=0)
+    later["auth_time"] = int(time.time()) + 1000
+    earlier["auth_time"] = 1
+    earlier["iat"] += 1  # the second of the revocation counts as before it
+    sessions.end_all_sessions(alice)
+    while time.time() < earlier["iat"]:
+        time.sleep(0.05)
+    assert sessions.check(UntypedToken(str(later))).reason == "user_revoked"
+    assert refresh(client, later).status_code == 401
+    assert sessions.check(UntypedToken(str(earlier))).allowed
+    assert refresh(client, earlier).status_code == 200
+
+
 # OBSERVE -----------------------------------------------------------------------------------------------------------
 
 
@@ -178,6 +195,7 @@ import json
 from django.contrib.auth.models import User
 from django.test import Client
 from jwt_redis import sessions
+from jwt_redis.diagnosis import diagnose
 from rest_framework_simplejwt.tokens import RefreshToken
 
 user = User.objects.get(username="user1")
@@ -200,6 +218,7 @@ from django.test import Client
 from rest_framework_simplejwt.token_blacklist.models import BlacklistedToken
 from rest_framework_simplejwt.tokens import RefreshToken
 from jwt_redis import sessions
+from jwt_redis.diagnosis import diagnose
 
 user = User.objects.get(username="user2")
 said = []
@@ -224,11 +243,26 @@ def test_beside_simple_jwts_own_blacklist(tmp_path: Path) -> None:
     with a_shop(tmp_path) as shop:
         shop.manage("switched", "migrate", "jwt_redis", "--verbosity", "0")
         (shop.folder / "shop/cookies.py").write_text(COOKIES)
+        elsewhere = "from shop.switched import *\nDATABASES['default']['NAME'] = 'empty.sqlite3'\n"
+        (shop.folder / "shop/elsewhere.py").write_text(elsewhere)
         late = 'from shop.observing import *\nJWT_REDIS["REFRESH_GRACE"] = 0\n'
         (shop.folder / "shop/late.py").write_text(late + 'SIMPLE_JWT["BLACKLIST_AFTER_ROTATION"] = True\n')
         # Observing, what BLACKLIST_AFTER_ROTATION would refuse is refused, and no session ends for it.
         assert json.loads(shop.script("late", ROTATED)) == [["token_blacklisted", 401, 401, 200]] * 2
         (shop.folder / "shop/late.py").write_text(late)
         assert json.loads(shop.script("late", ROTATED)) == [[None, 200, 200, 200]] * 2
+        # What is missing is named: it is not the journal.
+        assert "migrate token_blacklist" in shop.manage("elsewhere", "jwt_import_blacklist", ok=False)
         # Who signs out by cookie is signed out at Simple JWT's, too.
         assert json.loads(shop.script("cookies", BY_COOKIE)) == [[200, True]] * 2
+
+
+def test_the_doctor_knows_the_keys_of_imported_tokens(alice: Any, store: redis.Redis) -> None:
+    def found() -> set[str]:
+        return {one.code for one in diagnose().findings}
+
+    sessions.open_session(alice)
+    take_over([Listing(f"jti{n}", int(time.time()) + 100) for n in range(3)])
+    assert "foreign_keys" not in found()
+    store.set("somebody's", 1)
+    assert "foreign_keys" in found()

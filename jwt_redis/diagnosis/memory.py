@@ -95,7 +95,7 @@ def _measure(node: Node, names: list[str]) -> Sample:
     fields = replies[len(ours) :]
     return Sample(
         seen=len(names),
-        ours=len(ours) + sum(name in shared for name in names),
+        ours=len(ours) + sum(name in shared or keys.is_of_token(name) for name in names),
         # A key that has expired meanwhile has no size.
         user_bytes=sum(reply or 0 for reply in replies[: len(ours)]),
         users=len(users),

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import jwt
 from django.core.management.base import CommandError, CommandParser
-from django.db import DEFAULT_DB_ALIAS, connections
+from django.db import DEFAULT_DB_ALIAS, DatabaseError, connections
 
 from jwt_redis import stock_blacklist
 from jwt_redis.conf import simplejwt_setting
 from jwt_redis.keys import NOBODY, user_id
-from jwt_redis.management.base import journal_needed
 from jwt_redis.management.importing import Batch, ImportCommand
 from jwt_redis.takeover import Listing
 from jwt_redis.verdicts import SID_CLAIM, is_sid
@@ -40,14 +40,30 @@ class Command(ImportCommand):
         if options["database"] not in connections:
             raise CommandError(f"--database: DATABASES has no {options['database']!r}.")
         rows = stock_blacklist.model()._base_manager.using(options["database"]).filter(pk__gt=options["after"])
-        with journal_needed():
+        with _tables_needed():
             total = rows.count()
         self.take(_batches(rows, options["after"], options["batch"]), total, options)
 
 
+@contextmanager
+def _tables_needed() -> Iterator[None]:
+    """Turn tables that cannot be read into a CommandError; the journal's are others."""
+    try:
+        yield
+    except DatabaseError as error:
+        raise CommandError(
+            f"The tables of token_blacklist cannot be read ({error}). Was `manage.py migrate token_blacklist` run on"
+            " the database that --database names?"
+        ) from error
+
+
 def _batches(rows: Any, after: int, size: int) -> Iterator[Batch]:
     fields = ("pk", "token__jti", "token__expires_at", "token__token")
-    while found := list(rows.filter(pk__gt=after).order_by("pk").values_list(*fields)[:size]):
+    while True:
+        with _tables_needed():
+            found = list(rows.filter(pk__gt=after).order_by("pk").values_list(*fields)[:size])
+        if not found:
+            return
         after = found[-1][0]
         yield Batch([_listing(*row[1:]) for row in found], len(found), position=after)
 
