@@ -97,7 +97,9 @@ def _refuse_former_password(token: Any, user: Any) -> None:
         return
     claimed = token.payload.get(simplejwt_setting("REVOKE_TOKEN_CLAIM"))
     if claimed != get_md5_hash_password(user.password):
-        raise stock_exceptions.AuthenticationFailed(_("The user's password has been changed."), code="password_changed")
+        raise stock_exceptions.AuthenticationFailed(
+            str(_("The user's password has been changed.")), code="password_changed"
+        )
 
 
 def _renew_password_claim(token: Any, user: Any, claimed: str | None) -> None:

@@ -175,6 +175,21 @@ def test_a_token_without_a_session_is_judged_by_its_iat_alone(alice: Any, client
     assert refresh(client, earlier).status_code == 200
 
 
+@pytest.mark.usefixtures("strategy")
+@pytest.mark.parametrize("everybody", [False, True])
+def test_the_second_of_a_revocation_counts_as_before_it(
+    alice: Any, client: Client, store: redis.Redis, everybody: bool
+) -> None:
+    token, access = refresh_token(alice), access_token(alice)
+    sessions.revoke_everything() if everybody else sessions.end_all_sessions(alice)
+    moment = store.hget(marker_key() if everybody else user_key(str(alice.pk)), "not_before")
+    token["iat"] = access["iat"] = int(moment) // 1000
+    reason = "all_revoked" if everybody else "user_revoked"
+    for one in (token, access):
+        assert sessions.check(UntypedToken(str(one))).reason == reason
+    assert refresh(client, token).json()["reason"] == reason
+
+
 # OBSERVE -----------------------------------------------------------------------------------------------------------
 
 
