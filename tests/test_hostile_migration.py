@@ -26,6 +26,7 @@ from jwt_redis.models import Revocation
 from jwt_redis.store import markers
 from jwt_redis.takeover import Listing, take_over
 from jwt_redis.tokens import RefreshToken, UntypedToken
+from jwt_redis.verdicts import read_claims
 from tests.legacy import ADOPT, access_token, refresh_token, sliding_token
 from tests.shop import a_shop
 
@@ -121,6 +122,16 @@ def test_what_was_imported_stays_refused_when_adoption_is_over(
 
 
 @pytest.mark.usefixtures("strategy")
+def test_a_refresh_token_with_a_session_that_old_code_has_listed_is_refused(alice: Any, client: Client) -> None:
+    """While workers of both kinds run, one of the old ones may be signed out from with what a new one has issued."""
+    ours, other = sessions.open_session(alice), sessions.open_session(alice)
+    caches["sessions"].set(f"blacklist:jti:{ours['jti']}", 1, 1000)
+    call_command("jwt_import_keys", "blacklist:jti:*", alias="sessions", stdout=StringIO(), stderr=StringIO())
+    assert refresh(client, ours).json()["reason"] == "token_blacklisted"
+    assert refresh(client, other).status_code == 200
+
+
+@pytest.mark.usefixtures("strategy")
 def test_keys_without_an_end_are_in_the_journal_once(alice: Any) -> None:
     cache = caches["sessions"]
     cache.set("blacklist:jti:forever", 1, None)
@@ -188,6 +199,15 @@ def test_the_second_of_a_revocation_counts_as_before_it(
     for one in (token, access):
         assert sessions.check(UntypedToken(str(one))).reason == reason
     assert refresh(client, token).json()["reason"] == reason
+
+
+def test_what_is_no_legacy_token(alice: Any) -> None:
+    bound = datetime.now(tz=UTC).replace(microsecond=0)
+    with override_settings(JWT_REDIS={**ADOPT, "LEGACY_TOKENS": {"adopt": bound}}):
+        claims = {**refresh_token(alice).payload, "iat": int(bound.timestamp()) - 1}
+        assert read_claims(claims).legacy_until is not None
+        for odd in ({"iat": int(bound.timestamp())}, {"rotation": 0}, {"sid": "a" * 22, "rotation": 0}):
+            assert read_claims({**claims, **odd}).legacy_until is None
 
 
 # OBSERVE -----------------------------------------------------------------------------------------------------------

@@ -147,7 +147,8 @@ def _rotate(
         )
         return Operation((command,), finish)
 
-    if claims.legacy_until is not None:
+    # Also one with a session: a worker that ran without this package may have listed it among its own.
+    if config().legacy_tokens is not None:
         return _unless_refused(token, claims, with_trusted)
     marker = markers.known()
     if marker is not None:
@@ -158,7 +159,7 @@ def _rotate(
 def _unless_refused(
     token: Token, claims: Claims, then: Callable[[Marker], Operation[SessionRecord] | Done[SessionRecord]]
 ) -> Operation[SessionRecord]:
-    """Where absence accepts: with the marker as it is now, unless the token is one that is refused, whosever it is."""
+    """While tokens are adopted: with the marker as it is now, unless the token is refused, whosever it is."""
     asked_at = time.monotonic()
 
     def finish(marker: Marker | None, is_refused: bool) -> Operation[SessionRecord] | Done[SessionRecord]:
