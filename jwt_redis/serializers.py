@@ -166,11 +166,7 @@ class SessionRefreshSlidingMixin(_UserOfToken):
         user = self.get_user(token)
         _refuse_former_password(token, user)
         device = device_of(self.context.get("request"))  # type: ignore[attr-defined]
-        is_legacy = claims_of(token).legacy_until is not None
         record = sessions.rotate(token, user, device, rotating=False)
-        if is_legacy:
-            # Its id is what is looked for in the place of the session's that it did not have.
-            token.set_jti()
         token.set_exp()
         token.set_iat()
         token.payload["exp"] = min(token.payload["exp"], record.expires_at)

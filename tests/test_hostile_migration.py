@@ -25,8 +25,8 @@ from jwt_redis.keys import NOBODY, marker_key, user_key
 from jwt_redis.models import Revocation
 from jwt_redis.store import markers
 from jwt_redis.takeover import Listing, take_over
-from jwt_redis.tokens import RefreshToken, UntypedToken
-from jwt_redis.verdicts import read_claims
+from jwt_redis.tokens import RefreshToken, SlidingToken, UntypedToken
+from jwt_redis.verdicts import adopted_sid, read_claims
 from tests.legacy import ADOPT, access_token, refresh_token, sliding_token
 from tests.shop import a_shop
 
@@ -199,6 +199,18 @@ def test_the_second_of_a_revocation_counts_as_before_it(
     for one in (token, access):
         assert sessions.check(UntypedToken(str(one))).reason == reason
     assert refresh(client, token).json()["reason"] == reason
+
+
+@pytest.mark.usefixtures("strategy")
+def test_a_sliding_token_keeps_its_id(alice: Any, client: Client) -> None:
+    """As with Simple JWT: what is listed by it, by whomever, is every copy."""
+    token = sliding_token(alice)
+    answer = refresh(client, token, "/auth/sliding/refresh/", "token")
+    later = SlidingToken(answer.json()["token"])
+    assert later["sid"] == adopted_sid(token["jti"]) and sessions.check(later).allowed
+    sessions.revoke_jti(alice, token["jti"])
+    for copy in (later, token):
+        assert sessions.check(UntypedToken(str(copy))).reason == "token_blacklisted"
 
 
 def test_what_is_no_legacy_token(alice: Any) -> None:
