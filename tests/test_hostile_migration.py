@@ -89,6 +89,22 @@ def test_a_token_of_a_former_password_is_not_renewed(
             assert answer.status_code == 200 and ask(client, answer.json()["access"]) == 200
 
 
+def test_observing_a_former_password_stays_the_former_one(
+    alice: Any, client: Client, strategy: str, simple_jwt: Any
+) -> None:
+    """Simple JWT copies the claim as it is, and then takes none of the access tokens."""
+    simple_jwt(CHECK_REVOKE_TOKEN=True)
+    observing = {**ADOPT, "STRATEGY": strategy, "OBSERVE": True}
+    with override_settings(JWT_REDIS=observing):
+        token = str(sessions.open_session(alice))
+        answer = refresh(client, token)
+        assert ask(client, answer.json()["access"]) == 200
+        get_user_model().objects.filter(pk=alice.pk).update(password="md5$a$another")
+        answer = refresh(client, answer.json()["refresh"])
+        assert answer.status_code == 200 and ask(client, answer.json()["access"]) == 401
+    assert refresh(client, answer.json()["refresh"]).status_code == 401
+
+
 # Imports -----------------------------------------------------------------------------------------------------------
 
 
