@@ -19,14 +19,14 @@ from django.test import Client, override_settings
 from rest_framework_simplejwt import settings as simplejwt
 from rest_framework_simplejwt.utils import get_md5_hash_password
 
-from jwt_redis import sessions
+from jwt_redis import backends, sessions
 from jwt_redis.diagnosis import diagnose
 from jwt_redis.keys import NOBODY, marker_key, user_key
 from jwt_redis.models import Revocation
 from jwt_redis.store import markers
 from jwt_redis.takeover import Listing, take_over
 from jwt_redis.tokens import RefreshToken, SlidingToken, UntypedToken
-from jwt_redis.verdicts import adopted_sid, read_claims
+from jwt_redis.verdicts import NO_KID, adopted_sid, read_claims
 from tests.legacy import ADOPT, access_token, refresh_token, sliding_token
 from tests.shop import a_shop
 
@@ -229,6 +229,14 @@ def test_a_sliding_token_keeps_its_id(alice: Any, client: Client) -> None:
         assert sessions.check(UntypedToken(str(copy))).reason == "token_blacklisted"
 
 
+def test_a_token_that_is_refused_makes_nobody_make_room(alice: Any, client: Client, strategy: str) -> None:
+    with override_settings(JWT_REDIS={**ADOPT, "STRATEGY": strategy, "MAX_SESSIONS": 1}):
+        ours, token = sessions.open_session(alice), refresh_token(alice)
+        sessions.revoke_jti(alice, token["jti"])
+        assert refresh(client, token).status_code == 401
+        assert [one.sid for one in sessions.list_sessions(alice)] == [ours["sid"]]
+
+
 def test_what_is_no_legacy_token(alice: Any) -> None:
     bound = datetime.now(tz=UTC).replace(microsecond=0)
     with override_settings(JWT_REDIS={**ADOPT, "LEGACY_TOKENS": {"adopt": bound}}):
@@ -249,6 +257,23 @@ def test_observing_a_token_without_iat_gets_no_long_life(alice: Any, client: Cli
         assert answer.status_code == 200
         successor = RefreshToken(answer.json()["refresh"])
         assert successor["exp"] <= time.time() + 86400 + 1
+
+
+@pytest.mark.parametrize("legacy", ["adopt", "refuse"])
+def test_observing_nothing_of_a_revoked_key_is_exchanged(
+    alice: Any, client: Client, strategy: str, legacy: str
+) -> None:
+    """Not what is listed, not what has no session; in a process that has not heard of it."""
+    observing = {**ADOPT, "STRATEGY": strategy, "OBSERVE": True, "LEGACY_TOKENS": legacy}
+    with override_settings(JWT_REDIS=observing):
+        listed, other = refresh_token(alice), refresh_token(alice)
+        take_over([Listing(listed["jti"], listed["exp"])])
+        for token in (listed, other):
+            assert refresh(client, token).status_code == 200
+        sessions.revoke_key(NO_KID)
+        for token in (listed, refresh_token(alice)):
+            backends.refuse(frozenset())
+            assert refresh(client, token).json()["reason"] == "key_revoked"
 
 
 # Beside token_blacklist --------------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from rest_framework_simplejwt.tokens import Token
 
-from jwt_redis import near_cache, observers, signals, status_list, stock_blacklist
+from jwt_redis import backends, near_cache, observers, signals, status_list, stock_blacklist
 from jwt_redis.conf import config
 from jwt_redis.decoding import claims_of
 from jwt_redis.devices import Device
@@ -63,7 +63,8 @@ def _rotate(
     sid = claims.sid
     if sid is None:
         if config().observe:
-            return _passing(token, claims, None, "no_session")
+            passing = _passing_with_marker(token, claims, "no_session", time.monotonic())
+            return Operation((commands.prove_marker(),), passing)
         raise RevokedToken("no_session")
     end_claim = getattr(token, "session_end_claim", "exp")
     end = int(token.payload[end_claim])
@@ -156,6 +157,17 @@ def _rotate(
     return Operation((commands.prove_marker(),), with_marker(with_trusted, time.monotonic()))
 
 
+def _passing_with_marker(token: Token, claims: Claims, reason: str, asked_at: float) -> Callable[..., Any]:
+    """:func:`_passing`, unless the key was revoked: nothing of a stolen one passes."""
+
+    def passing(marker: Marker) -> Done[SessionRecord]:
+        if claims.key in marker.refused_keys:
+            raise RevokedToken(KEY_REVOKED)
+        return _passing(token, claims, None, reason)
+
+    return with_marker(passing, asked_at)
+
+
 def _unless_refused(
     token: Token, claims: Claims, then: Callable[[Marker], Operation[SessionRecord] | Done[SessionRecord]]
 ) -> Operation[SessionRecord]:
@@ -164,7 +176,8 @@ def _unless_refused(
 
     def finish(marker: Marker | None, is_refused: bool) -> Operation[SessionRecord] | Done[SessionRecord]:
         if is_refused and config().observe:
-            return _passing(token, claims, None, TOKEN_BLACKLISTED)
+            passing: Done[SessionRecord] = _passing_with_marker(token, claims, TOKEN_BLACKLISTED, asked_at)(marker)
+            return passing
         if not is_refused:
             seen: Operation[SessionRecord] | Done[SessionRecord] = with_marker(then, asked_at)(marker)
             return seen
@@ -229,7 +242,7 @@ def rotate(token: Token, user: Any, device: Device | None = None, *, rotating: b
     try:
         return run(lambda: _rotate(token, claims, user, device, rotating), case)
     except RevocationUnavailable:
-        if not config().observe:
+        if not config().observe or claims.key in backends.refused():
             raise
         return publish(_passing(token, claims, None, UNAVAILABLE))
 
@@ -241,6 +254,6 @@ async def arotate(token: Token, user: Any, device: Device | None = None, *, rota
     try:
         return await arun(lambda: _rotate(token, claims, user, device, rotating), case)
     except RevocationUnavailable:
-        if not config().observe:
+        if not config().observe or claims.key in backends.refused():
             raise
         return await apublish(_passing(token, claims, None, UNAVAILABLE))
