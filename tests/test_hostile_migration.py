@@ -20,10 +20,13 @@ from rest_framework_simplejwt import settings as simplejwt
 from rest_framework_simplejwt.utils import get_md5_hash_password
 
 from jwt_redis import backends, sessions
+from jwt_redis.decoding import claims_of
 from jwt_redis.diagnosis import diagnose
+from jwt_redis.fingerprints import fingerprints
 from jwt_redis.keys import NOBODY, marker_key, user_key
 from jwt_redis.models import Revocation
-from jwt_redis.store import markers
+from jwt_redis.store import commands, markers
+from jwt_redis.store.client import execute
 from jwt_redis.takeover import Listing, take_over
 from jwt_redis.tokens import RefreshToken, SlidingToken, UntypedToken
 from jwt_redis.verdicts import NO_KID, adopted_sid, read_claims
@@ -187,19 +190,19 @@ def test_a_key_that_could_not_be_read_adopts_nothing_the_second_time_either(
 
 
 @pytest.mark.usefixtures("strategy")
-def test_a_token_without_a_session_is_judged_by_its_iat_alone(alice: Any, client: Client) -> None:
+def test_a_token_without_a_session_is_judged_by_its_iat_alone(alice: Any, client: Client, store: redis.Redis) -> None:
     """Whatever else it says: a claim of that name may be a project's own."""
-    later, earlier = refresh_token(alice), refresh_token(alice, age=0)
-    later["auth_time"] = int(time.time()) + 1000
-    earlier["auth_time"] = 1
-    earlier["iat"] += 1  # the second of the revocation counts as before it
+    before, behind = refresh_token(alice), refresh_token(alice)
     sessions.end_all_sessions(alice)
-    while time.time() < earlier["iat"]:
+    moment = int(store.hget(user_key(str(alice.pk)), "not_before")) // 1000
+    before["auth_time"], behind["auth_time"] = moment + 1000, 1
+    behind["iat"] = moment + 1
+    while time.time() < behind["iat"]:
         time.sleep(0.05)
-    assert sessions.check(UntypedToken(str(later))).reason == "user_revoked"
-    assert refresh(client, later).status_code == 401
-    assert sessions.check(UntypedToken(str(earlier))).allowed
-    assert refresh(client, earlier).status_code == 200
+    assert sessions.check(UntypedToken(str(before))).reason == "user_revoked"
+    assert refresh(client, before).status_code == 401
+    assert sessions.check(UntypedToken(str(behind))).allowed
+    assert refresh(client, behind).status_code == 200
 
 
 @pytest.mark.usefixtures("strategy")
@@ -235,6 +238,27 @@ def test_a_token_that_is_refused_makes_nobody_make_room(alice: Any, client: Clie
         sessions.revoke_jti(alice, token["jti"])
         assert refresh(client, token).status_code == 401
         assert [one.sid for one in sessions.list_sessions(alice)] == [ours["sid"]]
+
+
+@pytest.mark.usefixtures("strategy")
+def test_adoption_hears_of_what_was_revoked_since_the_marker_was_read(alice: Any) -> None:
+    token = RefreshToken(str(refresh_token(alice)))
+    claims = claims_of(token)
+    marker = execute(commands.prove_marker())
+    assert marker is not None and claims.sid is not None
+    sessions.revoke_everything()
+    prints = fingerprints(alice, claims.sid)
+    more: dict[str, Any] = {"device": "", "marker": marker, "rotating": True, "legacy_end": token["exp"]}
+    found = execute(commands.rotate(claims, lifetime=1000, nonce="abcdef", fingerprints=prints, **more))
+    assert (found.outcome, found.reason) == ("gone", "all_revoked")
+
+
+@pytest.mark.usefixtures("strategy")
+def test_a_session_does_not_help_a_refresh_token_that_is_listed(alice: Any, client: Client) -> None:
+    ours = sessions.open_session(alice)
+    sessions.revoke_jti(alice, ours["jti"])
+    assert refresh(client, ours).json()["reason"] == "token_blacklisted"
+    assert sessions.list_sessions(alice)
 
 
 def test_what_is_no_legacy_token(alice: Any) -> None:
@@ -283,7 +307,9 @@ import json
 from django.contrib.auth.models import User
 from django.test import Client
 from jwt_redis import sessions
+from jwt_redis.decoding import claims_of
 from jwt_redis.diagnosis import diagnose
+from jwt_redis.fingerprints import fingerprints
 from rest_framework_simplejwt.tokens import RefreshToken
 
 user = User.objects.get(username="user1")
@@ -306,7 +332,9 @@ from django.test import Client
 from rest_framework_simplejwt.token_blacklist.models import BlacklistedToken
 from rest_framework_simplejwt.tokens import RefreshToken
 from jwt_redis import sessions
+from jwt_redis.decoding import claims_of
 from jwt_redis.diagnosis import diagnose
+from jwt_redis.fingerprints import fingerprints
 
 user = User.objects.get(username="user2")
 said = []
