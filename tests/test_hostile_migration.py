@@ -244,6 +244,7 @@ def test_a_token_that_is_refused_makes_nobody_make_room(alice: Any, client: Clie
 def test_adoption_hears_of_what_was_revoked_since_the_marker_was_read(alice: Any) -> None:
     token = RefreshToken(str(refresh_token(alice)))
     claims = claims_of(token)
+    assert sessions.check(token).allowed
     marker = execute(commands.prove_marker())
     assert marker is not None and claims.sid is not None
     sessions.revoke_everything()
