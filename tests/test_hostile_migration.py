@@ -255,6 +255,20 @@ def test_adoption_hears_of_what_was_revoked_since_the_marker_was_read(alice: Any
 
 
 @pytest.mark.usefixtures("strategy")
+def test_a_session_is_not_opened_in_the_future(alice: Any) -> None:
+    """As by a token from a server whose clock is ahead by less than LEEWAY: what is revoked now would not end it."""
+    token = refresh_token(alice)
+    assert sessions.check(UntypedToken(str(token))).allowed
+    claims = read_claims({**token.payload, "iat": int(time.time()) + 30})
+    marker = execute(commands.prove_marker())
+    assert marker is not None and claims.sid is not None
+    prints = fingerprints(alice, claims.sid)
+    more: dict[str, Any] = {"device": "", "marker": marker, "rotating": True, "legacy_end": token["exp"]}
+    assert execute(commands.rotate(claims, lifetime=1000, nonce="abcdef", fingerprints=prints, **more)).is_adopted
+    assert sessions.end_all_sessions(alice) == 1
+
+
+@pytest.mark.usefixtures("strategy")
 def test_a_session_does_not_help_a_refresh_token_that_is_listed(alice: Any, client: Client) -> None:
     ours = sessions.open_session(alice)
     sessions.revoke_jti(alice, ours["jti"])
