@@ -269,6 +269,14 @@ def test_a_session_is_not_opened_in_the_future(alice: Any) -> None:
 
 
 @pytest.mark.usefixtures("strategy")
+def test_without_rotation_a_session_ends_with_its_token(alice: Any, client: Client, simple_jwt: Any) -> None:
+    simple_jwt(ROTATE_REFRESH_TOKENS=False)
+    token = refresh_token(alice)
+    assert refresh(client, token).status_code == 200
+    assert [int(one.expires_at.timestamp()) for one in sessions.list_sessions(alice)] == [token["exp"]]
+
+
+@pytest.mark.usefixtures("strategy")
 def test_a_session_does_not_help_a_refresh_token_that_is_listed(alice: Any, client: Client) -> None:
     ours = sessions.open_session(alice)
     sessions.revoke_jti(alice, ours["jti"])
