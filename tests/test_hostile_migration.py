@@ -182,6 +182,7 @@ def test_a_key_that_could_not_be_read_adopts_nothing_the_second_time_either(
     store.set(user_key(str(alice.pk)), "x")
     for _ in range(3):
         assert refresh(client, token).status_code == 401
+        assert store.ttl(user_key(str(alice.pk))) > 0
     # Nor when the user has signed in, upon which the key is what it should be.
     ours = sessions.open_session(alice)
     assert sessions.check(RefreshToken(str(ours))).allowed
@@ -274,6 +275,19 @@ def test_without_rotation_a_session_ends_with_its_token(alice: Any, client: Clie
     token = refresh_token(alice)
     assert refresh(client, token).status_code == 200
     assert [int(one.expires_at.timestamp()) for one in sessions.list_sessions(alice)] == [token["exp"]]
+
+
+@pytest.mark.usefixtures("strategy")
+def test_the_note_of_an_adoption_lasts_and_counts(alice: Any, client: Client, store: redis.Redis) -> None:
+    """As long as the token could come again; and a store that lacks it is told of it."""
+    token = refresh_token(alice, lifetime=timedelta(days=30))
+    assert sessions.check(UntypedToken(str(token))).allowed
+    before = int(store.hget(marker_key(), "revocations") or 0)
+    assert refresh(client, token).status_code == 200
+    row = Revocation.objects.get(kind="adopted")
+    assert row.until.timestamp() >= token["exp"] and row.number == before + 1
+    sessions.end_all_sessions(alice)
+    assert sessions.explain(str(token)).reason == "session_ended"
 
 
 @pytest.mark.usefixtures("strategy")
