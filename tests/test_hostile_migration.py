@@ -111,6 +111,13 @@ def test_observing_a_former_password_stays_the_former_one(
 # Imports -----------------------------------------------------------------------------------------------------------
 
 
+def test_a_token_that_is_found_with_a_later_end_is_refused_until_then(store: redis.Redis) -> None:
+    soon = int(time.time()) + 100
+    for exp in (soon, soon + 1000, soon):
+        take_over([Listing("copied", exp)])
+    assert int(store.get("jwt:{!copied}")) == soon + 1000 and store.ttl("jwt:{!copied}") > 1000
+
+
 def test_each_row_of_a_batch_lasts_as_long_as_its_own_token(alice: Any, client: Client) -> None:
     soon, late = int(time.time()) + 100, int(time.time()) + 40 * 86400
     ours = sessions.open_session(alice)
