@@ -216,7 +216,38 @@ def test_the_project_says_what_of_the_user_goes_out(
 
 
 @pytest.mark.parametrize(
-    "made", [None, {}, {"format": "email"}, {"format": ["email"]}, {"format": "opaque", "id": ""}, "text"]
+    "made",
+    [
+        {"format": "aliases", "identifiers": [{"format": "email", "email": "a@b"}, {"format": "opaque", "id": "x"}]},
+        {"format": "agreed", "whatever": {"is": 1}},
+    ],
+)
+def test_several_names_and_formats_that_were_agreed_upon_go_out(
+    made: dict[str, Any], receiver: Receiver, configure: Configure
+) -> None:
+    configure(user_subject=lambda user, audience: made)
+    sessions.end_all_sessions("abc")
+    assert claims_of(only_row())["sub_id"]["user"] == made
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        None,
+        {},
+        {"format": "email"},
+        {"format": ["email"]},
+        {"format": "opaque", "id": ""},
+        {"format": "opaque", "id": 5},
+        {"format": "opaque", "id": "x", "name": "more than the format has"},
+        {"format": "complex", "user": {"format": "opaque", "id": "x"}},
+        {"format": "aliases", "identifiers": []},
+        {"format": "aliases", "identifiers": "opaque"},
+        {"format": "aliases", "identifiers": [{"format": "opaque"}]},
+        {"format": "aliases", "identifiers": [{"format": "opaque", "id": "x"}], "id": "y"},
+        {"format": "aliases", "identifiers": [{"format": "aliases", "identifiers": [{"format": "opaque", "id": "x"}]}]},
+        "text",
+    ],
 )
 def test_what_is_no_subject_identifier_is_not_sent(
     made: Any, endpoint: Endpoint, receiver: Receiver, configure: Configure

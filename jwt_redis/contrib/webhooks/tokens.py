@@ -19,7 +19,7 @@ __all__ = ["SESSION_REVOKED", "VERIFICATION", "claims_of", "sign", "signs_with"]
 SESSION_REVOKED = "https://schemas.openid.net/secevent/caep/event-type/session-revoked"
 VERIFICATION = "https://schemas.openid.net/secevent/ssf/event-type/verification"
 _TYPE = "secevent+jwt"
-# RFC 9493 section 3.2, and what OpenID Shared Signals adds: what an identifier must have, by format.
+# RFC 9493 section 3.2, and what OpenID Shared Signals adds: what an identifier must have, by format. All are strings.
 _MEMBERS: Mapping[str, tuple[str, ...]] = {
     "account": ("uri",),
     "email": ("email",),
@@ -28,7 +28,6 @@ _MEMBERS: Mapping[str, tuple[str, ...]] = {
     "phone_number": ("phone_number",),
     "did": ("url",),
     "uri": ("uri",),
-    "aliases": ("identifiers",),
     "jwt_id": ("iss", "jti"),
     "saml_assertion_id": ("issuer", "assertion_id"),
 }
@@ -85,11 +84,27 @@ def _user(delivery: Delivery, settings: Webhooks) -> dict[str, Any]:
     if settings.user_subject is None:
         return {"format": "iss_sub", "iss": settings.issuer, "sub": user}
     made = settings.user_subject(user, delivery.receiver.audience)
-    name = made.get("format") if isinstance(made, dict) else None
-    # Of a format that both sides have agreed upon, only they know what belongs to it.
-    if not isinstance(name, str) or not name or not all(made.get(member) for member in _MEMBERS.get(name, ())):
+    if not _is_identifier(made):
         raise ValueError(f"user_subject: {made!r} is no subject identifier of RFC 9493")
     return {**made}
+
+
+def _is_identifier(made: Any, *, may_be_aliases: bool = True) -> bool:
+    """RFC 9493 section 3: all that its format asks for, and nothing else."""
+    name = made.get("format") if isinstance(made, dict) else None
+    # A member of a complex subject is a simple one.
+    if not isinstance(name, str) or not name or name == "complex":
+        return False
+    if name == "aliases":
+        # Section 3.2.8: at least one, and none of them aliases again.
+        held = made.get("identifiers")
+        if not may_be_aliases or made.keys() != {"format", "identifiers"} or not isinstance(held, list) or not held:
+            return False
+        return all(_is_identifier(one, may_be_aliases=False) for one in held)
+    # Of a format that both sides have agreed upon, only they know what belongs to it.
+    if (members := _MEMBERS.get(name)) is None:
+        return True
+    return made.keys() == {"format", *members} and all(isinstance(made[one], str) and made[one] for one in members)
 
 
 def signs_with() -> tuple[str, Any, str | None]:
