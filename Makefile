@@ -7,11 +7,12 @@ BIN := $(VENV)/bin
 # Packages are installed again when what is needed has changed.
 STAMPS := $(VENV)/.stamps
 
-.PHONY: help demo walk test test-slow compat browser screenshots chaos coverage lint format messages reference docs bench bench-quick dist sbom clean
+.PHONY: help demo walk services test test-slow compat browser screenshots chaos coverage lint format messages reference docs bench bench-quick dist sbom clean
 
 help:
 	@echo 'make demo         a small site and its API, with a real Redis of its own'
 	@echo 'make walk         the story of the demo over HTTP, while it runs'
+	@echo 'make services     a Django project, and services in FastAPI and Node that honour its revocations'
 	@echo 'make test         the default suite, against real Redis servers that it starts'
 	@echo 'make test-slow    the suites that take longer'
 	@echo 'make compat       what meets Django, DRF and clients, with the oldest of them and with the newest'
@@ -46,6 +47,9 @@ demo: $(STAMPS)/demo
 
 walk: $(STAMPS)/demo
 	@$(BIN)/python example_project/manage.py demo_walk
+
+services: $(STAMPS)/services
+	@exec $(BIN)/python examples/run.py
 
 test: $(STAMPS)/test
 	$(BIN)/python -m pytest -m 'not slow and not browser'
