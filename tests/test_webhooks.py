@@ -596,6 +596,13 @@ def test_a_certificate_has_to_be_of_a_trusted_authority_and_of_the_name(
         "https://224.0.0.1/",
         "https://[fe80::1]/",
         "https://100.64.0.1/",
+        # As a gateway may have it.
+        "https://[64:ff9b::169.254.169.254]/",
+        "https://[64:ff9b:1::10.0.0.1]/",
+        "https://[2002:7f00:1::1]/",
+        "https://[::127.0.0.1]/",
+        "https://[::ffff:0:127.0.0.1]/",
+        "https://[fec0::1]/",
     ],
 )
 def test_a_receiver_is_public_and_has_tls(url: str, configure: Configure) -> None:
@@ -603,6 +610,12 @@ def test_a_receiver_is_public_and_has_tls(url: str, configure: Configure) -> Non
     with pytest.raises(ValidationError) as error:
         Receiver(name="x", url=url, audience="x").full_clean()
     assert set(error.value.message_dict) == {"url"}
+
+
+@pytest.mark.parametrize("host", ["93.184.215.14", "[2606:2800:21f::1]", "[64:ff9b::93.184.215.14]"])
+def test_a_public_address_is_one_whichever_way_it_is_written(host: str, configure: Configure) -> None:
+    configure(networks=[], allow_http=False)
+    Receiver(name="x", url=f"https://{host}/", audience="x").full_clean()
 
 
 @pytest.mark.parametrize("name", ["localhost", "127.1", "0x7f000001", "2130706433"])

@@ -13,6 +13,12 @@ from jwt_redis.conf import Webhooks, config
 
 __all__ = ["NotAllowed", "authorization_for", "check_address", "check_url", "settings_in_force", "trusted"]
 
+# IPv6 networks with an IPv4 address in their last bits, to which a gateway or the system itself may lead: NAT64
+# (RFC 6052), IPv4-compatible (RFC 4291 section 2.5.5.1), IPv4-translated (RFC 2765).
+_TRANSLATED = tuple(map(ipaddress.IPv6Network, ("64:ff9b::/96", "::/96", "::ffff:0:0:0/96")))
+# What not each Python knows not to be public: NAT64 of one's own (RFC 8215), site-local (RFC 3879).
+_LOCAL = tuple(map(ipaddress.IPv6Network, ("64:ff9b:1::/48", "fec0::/10")))
+
 
 class NotAllowed(Exception):
     """The settings do not let us send there."""
@@ -55,12 +61,19 @@ def check_address(text: str) -> None:
     """
     # A scope is no part of where it leads.
     address = ipaddress.ip_address(text.partition("%")[0])
-    mapped = getattr(address, "ipv4_mapped", None)
-    address = mapped or address
+    if isinstance(address, ipaddress.IPv6Address):
+        address = _inner(address) or address
     if any(address in network for network in settings_in_force().networks):
         return
-    if not address.is_global or address.is_multicast:
+    if not address.is_global or address.is_multicast or any(address in network for network in _LOCAL):
         raise NotAllowed(_("%(address)s is not a public address.") % {"address": address})
+
+
+def _inner(address: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
+    """The IPv4 address that it stands for."""
+    if any(address in network for network in _TRANSLATED) and int(address) > 1:
+        return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
+    return address.ipv4_mapped or address.sixtofour
 
 
 def authorization_for(parts: SplitResult) -> str | None:
