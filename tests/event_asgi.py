@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from typing import Any
 
@@ -54,6 +55,15 @@ class Json(LiveSessionMixin, AsyncJsonWebsocketConsumer):
         await super().session_ended(ending)
 
 
+class Failing(Echo):
+    """Says good-bye, takes its time, and does not come to an end."""
+
+    async def session_ended(self, ending: Any) -> None:
+        await self.send(f"bye {ending.reason}")
+        await asyncio.sleep(1)
+        raise RuntimeError("a good-bye that fails")
+
+
 class Open(AsyncWebsocketConsumer):
     """Lets everybody in, and says who they are."""
 
@@ -69,6 +79,7 @@ routes = URLRouter(
         path("ws/graceful/", Graceful.as_asgi()),
         path("ws/kept/", Kept.as_asgi()),
         path("ws/json/", Json.as_asgi()),
+        path("ws/failing/", Failing.as_asgi()),
         path("ws/open/", Open.as_asgi()),
     ]
 )

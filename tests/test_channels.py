@@ -207,6 +207,22 @@ async def test_nothing_gets_through_after_the_end(site: str) -> None:
         assert answered and answered[-1] < ended + 2
 
 
+async def test_a_good_bye_that_takes_long_and_fails_keeps_nobody_in(site: str) -> None:
+    who, other = await signed_in(site), await signed_in(site)
+    async with dial(site, "failing/", headers=bearer(who)) as socket, dial(site, headers=bearer(other)) as loud:
+        assert (await socket.recv()).startswith("hello ")
+        assert (await loud.recv()).startswith("hello ")
+        await out(site, who)
+        assert await asyncio.wait_for(socket.recv(), WAIT) == "bye session_ended"
+        await socket.send("x")
+        await loud.send("shout")
+        assert await asyncio.wait_for(loud.recv(), WAIT) == "shouted"
+        # Neither an echo nor what all others are told.
+        with pytest.raises(ConnectionClosed) as error:
+            await asyncio.wait_for(socket.recv(), WAIT)
+        assert error.value.rcvd is not None and error.value.rcvd.code == 4401
+
+
 async def test_it_is_closed_when_the_token_has_run_out(site: str) -> None:
     who = shortened(await signed_in(site))
     async with dial(site, headers=bearer(who)) as socket:

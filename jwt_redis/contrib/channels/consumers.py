@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import contextvars
 import json
 import logging
 from typing import TYPE_CHECKING, Any, Final
@@ -33,6 +34,9 @@ _UNAVAILABLE: Final = 4503
 # What asks for another token, and how it is answered.
 _REAUTHENTICATE: Final = "reauthenticate"
 _LONGEST_MESSAGE: Final = 10_000
+
+# Is it session_ended() that sends, or what that has begun? Others run at the same time.
+_is_good_bye: contextvars.ContextVar[bool] = contextvars.ContextVar("jwt_redis_good_bye", default=False)
 
 
 class LiveSessionMixin(_Consumer):
@@ -79,7 +83,9 @@ class LiveSessionMixin(_Consumer):
         """ASGI. However it ends, nothing is watched afterwards."""
 
         async def send_while_open(message: Any) -> None:
-            if message["type"] == "websocket.send" and (self._is_closed or (self._is_over() and not self._is_ending)):
+            if message["type"] == "websocket.send" and (
+                self._is_closed or ((self._is_over() or self._is_ending) and not _is_good_bye.get())
+            ):
                 return
             await send(message)
 
@@ -135,12 +141,24 @@ class LiveSessionMixin(_Consumer):
         while True:
             ending = await watched.wait()
             if ending is not None and ending.reason == TOKEN_EXPIRED and self.grace > 0:
-                await self._say({"type": TOKEN_EXPIRED, "grace": self.grace})
+                # Whether it arrives or not, the grace has an end.
+                with contextlib.suppress(Exception):
+                    await self._say({"type": TOKEN_EXPIRED, "grace": self.grace})
                 ending = await watched.wait_for_renewal(self.grace)
             if ending is not None:
-                self._is_ending = True
-                await self.session_ended(ending)
+                await self._finish(ending)
                 return
+
+    async def _finish(self, ending: Ending) -> None:
+        self._is_ending = True
+        _is_good_bye.set(True)
+        try:
+            await self.session_ended(ending)
+        except Exception:
+            logger.exception("A consumer's session_ended() has failed.", extra={"event": "watch_failed"})
+        if not self._is_closed:
+            # Whatever a project has made of it, nobody stays.
+            await LiveSessionMixin.session_ended(self, ending)
 
     async def session_ended(self, ending: Ending) -> None:
         """Closes the socket. Called once; what you do before ``super()`` is still sent."""
@@ -152,7 +170,7 @@ class LiveSessionMixin(_Consumer):
 
     async def websocket_receive(self, message: Any) -> None:
         """What comes in after the end gets no further."""
-        if self._is_closed or self._watched is None or self._is_over():
+        if self._is_closed or self._is_ending or self._watched is None or self._is_over():
             return
         if self.takes_tokens and (raw := _new_token(message.get("text"))) is not None:
             await self._answer_token(raw)
