@@ -510,7 +510,11 @@ _HTTPS_URL = re.compile(r"https://[^/?#\s@]+(/[^?#\s]*)?(\?[^#\s]*)?")
 _LOCAL_URL = re.compile(r"http://(127\.0\.0\.1|localhost|\[::1\])(:\d+)?(/[^?#\s]*)?(\?[^#\s]*)?")
 
 
-def _secure_url(value: object) -> str:
+def secure_url(value: object) -> str:
+    """It, where nobody on the way can answer in its place.
+
+    :raises ValueError: when it is none.
+    """
     if not isinstance(value, str) or not (_HTTPS_URL.fullmatch(value) or _LOCAL_URL.fullmatch(value)):
         raise ValueError("an https:// URL is needed (http:// for this very machine)")
     return value
@@ -572,7 +576,7 @@ def _hashed(value: object) -> tuple[str, ...]:
 _CLIENT_PARSERS: dict[str, Callable[[object], Any]] = {
     "secrets": _hashed,
     "jwks": _jwk_set,
-    "jwks_uri": lambda given: None if given is None else _secure_url(given),
+    "jwks_uri": lambda given: None if given is None else secure_url(given),
     "introspects": _flag,
     "audiences": _texts,
 }
@@ -625,7 +629,7 @@ def _openid_providers(value: object) -> Mapping[str, OpenIDProvider]:
     parsers: dict[str, Callable[[object], Any]] = {
         "client_id": _texts,
         "jwks": _jwk_set,
-        "jwks_uri": lambda given: None if given is None else _secure_url(given),
+        "jwks_uri": lambda given: None if given is None else secure_url(given),
         "algorithms": _names(*ASYMMETRIC_ALGORITHMS),
         "user": _callable,
         "max_age": _seconds,

@@ -11,12 +11,16 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
+from http.client import HTTPException
 from typing import Any, Final
+from urllib.error import HTTPError
+from urllib.request import HTTPRedirectHandler, Request, build_opener
 
 import jwt
-from jwt import PyJWK, PyJWKClient, PyJWS
+from jwt import PyJWK, PyJWS
 from jwt.exceptions import PyJWTError
 
+from jwt_redis.conf import secure_url
 from jwt_redis.decoding import CRASHES
 
 __all__ = ["MAX_TOKEN", "BadSignature", "KeysUnavailable", "RemoteKeys", "unverified", "verified"]
@@ -31,6 +35,9 @@ COOLDOWN: Final = 30.0
 AFTER_FAILURE: Final = 5.0
 # Seconds that a look may take, for each time that nothing comes.
 TIMEOUT: Final = 3.0
+# And those for all of the answer, however slowly it comes; and how many bytes of it.
+PATIENCE: Final = 6.0
+MAX_SET: Final = 1 << 20
 
 _KEY_TYPES: Final = {"RS": "RSA", "PS": "RSA", "ES": "EC", "Ed": "OKP"}
 
@@ -47,7 +54,7 @@ class RemoteKeys:
     """A JWK Set at a URL (RFC 7517 section 5): kept, and looked at again for a key that is not known, but seldom."""
 
     def __init__(self, uri: str) -> None:
-        self._client = PyJWKClient(uri, cache_jwk_set=False, timeout=TIMEOUT)
+        self._uri = uri
         self._lock = threading.Lock()
         self._keys: Sequence[Mapping[str, Any]] = ()
         self._fetched_at: float | None = None
@@ -58,17 +65,23 @@ class RemoteKeys:
 
         :raises KeysUnavailable: when there are none, and none could be fetched.
         """
+        if not again and not self._is_old(time.monotonic()):
+            # Somebody else's look, for a key that may be made up, holds up nobody whose key is here.
+            return self._keys
         if not self._lock.acquire(timeout=TIMEOUT):
             raise KeysUnavailable("the keys are being fetched")
         try:
             now = time.monotonic()
-            age = None if self._fetched_at is None else now - self._fetched_at
-            is_old = age is None or age >= LIFESPAN
-            if is_old or (again and age is not None and age >= COOLDOWN):
+            is_old = self._is_old(now)
+            if is_old or (again and self._is_old(now, COOLDOWN)):
                 self._fetch(now, is_old)
             return self._keys
         finally:
             self._lock.release()
+
+    def _is_old(self, now: float, seconds: float | None = None) -> bool:
+        fetched_at = self._fetched_at
+        return fetched_at is None or now - fetched_at >= (LIFESPAN if seconds is None else seconds)
 
     def _fetch(self, now: float, is_old: bool) -> None:
         if now < self._next_try:
@@ -76,17 +89,44 @@ class RemoteKeys:
                 raise KeysUnavailable("the keys could not be fetched a moment ago")
             return
         try:
-            found = self._client.fetch_data()
-            keys = found.get("keys")
+            found = _get(self._uri)
+            keys = found.get("keys") if isinstance(found, dict) else None
             if not isinstance(keys, list):
                 raise ValueError("the answer is no JWK Set")
-        except (PyJWTError, *CRASHES) as error:
+        except (HTTPException, *CRASHES) as error:
             self._next_try = now + AFTER_FAILURE
             if is_old:
                 raise KeysUnavailable(f"the keys could not be fetched: {type(error).__name__}") from error
             return
         self._keys = tuple(key for key in keys if isinstance(key, Mapping))
         self._fetched_at = time.monotonic()
+
+
+class _NoRedirects(HTTPRedirectHandler):
+    """Where the keys are was agreed, and not with whom that refers to."""
+
+    def redirect_request(self, *args: Any, **kwargs: Any) -> None:
+        return None
+
+
+def _get(uri: str) -> Any:
+    """The JSON that is there. What a client's keys are may have come from that client: neither URL nor answer is
+    trusted."""
+    request = Request(secure_url(uri), headers={"Accept": "application/json"})  # noqa: S310
+    deadline = time.monotonic() + PATIENCE
+    body = bytearray()
+    try:
+        with build_opener(_NoRedirects).open(request, timeout=TIMEOUT) as response:
+            while chunk := response.read1(65536):
+                body += chunk
+                if len(body) > MAX_SET:
+                    raise ValueError("the answer is too long")
+                if time.monotonic() > deadline:
+                    raise TimeoutError("the answer does not come to an end")
+    except HTTPError as error:
+        error.close()
+        raise
+    return json.loads(body)
 
 
 @lru_cache(maxsize=256)

@@ -7,6 +7,7 @@ import json
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -626,22 +627,35 @@ class KeyServer:
         self.answer: Any = JWKS
         self.status = 200
         self.asked = 0
+        # Seconds before each byte, and what it waits for before it answers at all.
+        self.pause = 0.0
+        self.gate = threading.Event()
+        self.gate.set()
         outer = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 outer.asked += 1
+                if self.path == "/moved":
+                    outer.status = 200
                 body = outer.answer if isinstance(outer.answer, bytes) else json.dumps(outer.answer).encode()
+                outer.gate.wait()
                 self.send_response(outer.status)
-                self.send_header("Location", "http://127.0.0.1:1/")
+                self.send_header("Location", outer.location)
                 self.end_headers()
-                self.wfile.write(body)
+                with suppress(OSError):
+                    for at in range(len(body)) if outer.pause else ():
+                        self.wfile.write(body[at : at + 1])
+                        time.sleep(outer.pause)
+                    if not outer.pause:
+                        self.wfile.write(body)
 
             def log_message(self, *args: Any) -> None:
                 """Not to the tests' output."""
 
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self.server.server_port}/jwks"
+        self.location = f"http://127.0.0.1:{self.server.server_port}/moved"
 
 
 @pytest.fixture
@@ -698,6 +712,32 @@ def test_keys_that_cannot_be_had_are_no_logout(key_server: KeyServer, alice: Any
     # Not for each request that somebody makes up.
     assert key_server.asked <= 1
     assert is_good(named)
+
+
+@pytest.mark.parametrize("how", ["long", "slow"])
+def test_an_answer_without_end_is_not_waited_for(key_server: KeyServer, monkeypatch: Any, how: str) -> None:
+    monkeypatch.setattr(public_keys, "MAX_SET", 5000)
+    monkeypatch.setattr(public_keys, "PATIENCE", 0.2)
+    key_server.answer = json.dumps(JWKS).encode() + b" " * (100_000 if how == "long" else 200)
+    key_server.pause = 0.01 if how == "slow" else 0.0
+    assert send(logout_token()).json()["error"] == "temporarily_unavailable"
+
+
+def test_a_look_for_a_key_that_is_made_up_holds_up_nobody(key_server: KeyServer, monkeypatch: Any) -> None:
+    accepted(logout_token())
+    monkeypatch.setattr(public_keys, "COOLDOWN", 0.0)
+    source = public_keys._remote(key_server.url)
+    key_server.gate.clear()
+    looking = threading.Thread(target=source.keys, kwargs={"again": True})
+    looking.start()
+    try:
+        while key_server.asked < 2:
+            time.sleep(0.001)
+        monkeypatch.setattr(public_keys, "TIMEOUT", 0.0)
+        accepted(logout_token())
+    finally:
+        key_server.gate.set()
+        looking.join()
 
 
 def test_a_provider_that_is_away_for_a_while_keeps_its_keys(key_server: KeyServer, monkeypatch: Any) -> None:
