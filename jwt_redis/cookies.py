@@ -293,7 +293,10 @@ def refuse_other_origins(request: Any) -> None:
     origin = django_request.META.get("HTTP_ORIGIN")
     if origin is None or origin == f"{django_request.scheme}://{django_request.get_host()}":
         return
-    given = urlsplit(origin)
+    try:
+        given = urlsplit(origin)
+    except ValueError:
+        raise PermissionDenied("CSRF Failed: Origin checking failed - it is no origin.") from None
     for trusted in map(urlsplit, settings.CSRF_TRUSTED_ORIGINS):
         pattern = trusted.netloc.removeprefix("*")
         if given.scheme == trusted.scheme and is_same_domain(given.netloc, pattern):

@@ -104,7 +104,8 @@ async def test_another_sites_page_does_not_get_in_by_cookie(site: str) -> None:
     who = await signed_in(site)
     cookie = {"Cookie": f"access_token={who['access']}"}
     # daphne answers an origin that is none with 400 by itself.
-    for origin in ("https://evil.example", "null", "http://127.0.0.1:1", site.replace("http", "https")):
+    others = ("https://evil.example", "null", "http://127.0.0.1:1", site.replace("http", "https"), "http://[evil")
+    for origin in others:
         assert await refused(dial(site, headers={**cookie, "Origin": origin})) in (400, 401, 403), origin
     # What no page can send is not asked where it comes from.
     async with dial(site, headers={**bearer(who), "Origin": "https://app.example"}) as socket:

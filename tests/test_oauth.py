@@ -418,6 +418,16 @@ def test_clients_may_be_found_by_a_function(alice: Any) -> None:
         introspect("x")
 
 
+def test_a_client_that_proves_nothing_is_told_nothing_whatever_the_function_says(alice: Any) -> None:
+    def find(client_id: str) -> OAuthClient:
+        return OAuthClient(client_id, introspects=True)
+
+    access = sessions.open_session(alice).access_token
+    with with_oauth(clients=find, methods=["client_secret_basic", "none"]):
+        assert error_of(introspect(access, {}, client_id="app")) == "unauthorized_client"
+        assert revoke(access, {}, client_id="app").status_code == 200
+
+
 # Clients that sign -------------------------------------------------------------------------------------------------
 
 PRIVATE, OTHERS = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
@@ -521,6 +531,15 @@ def test_of_two_uses_of_an_assertion_at_once_one_counts(alice: Any, signing: Non
     for thread in threads:
         thread.join()
     assert sorted(answers) == [False] * 7 + [True]
+
+
+@pytest.mark.parametrize("uri", ["file:///etc/hostname", "http://192.0.2.1/jwks", "data:,{}", "", "\0"])
+def test_keys_are_not_fetched_from_wherever_a_client_says(uri: str) -> None:
+    def find(client_id: str) -> OAuthClient:
+        return OAuthClient(client_id, jwks_uri=uri, introspects=True)
+
+    with with_oauth(clients=find):
+        assert error_of(with_assertion("x", assertion()), 503) == "temporarily_unavailable"
 
 
 # What is sent ------------------------------------------------------------------------------------------------------

@@ -59,6 +59,7 @@ class IntrospectView(ProtocolView):
         """``active``, and what the one who asks may know."""
         form = self.parameters(request)
         caller = authenticate(request, form, self, takes_bearer=True)
-        if caller.client is not None and not caller.client.introspects:
+        # One that proves nothing is nobody (RFC 7662 section 2.1), whatever a function that finds clients says.
+        if caller.client is not None and (caller.client.is_public or not caller.client.introspects):
             raise OAuthError("unauthorized_client", "this client may not introspect")
         return Response(describe(_token(form), caller))
