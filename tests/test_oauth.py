@@ -8,8 +8,9 @@ import json
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
-from urllib.parse import quote_plus, urlencode
+from urllib.parse import quote, quote_plus, urlencode
 
 import jwt
 import pytest
@@ -533,8 +534,12 @@ def test_of_two_uses_of_an_assertion_at_once_one_counts(alice: Any, signing: Non
     assert sorted(answers) == [False] * 7 + [True]
 
 
-@pytest.mark.parametrize("uri", ["file:///etc/hostname", "http://192.0.2.1/jwks", "data:,{}", "", "\0"])
-def test_keys_are_not_fetched_from_wherever_a_client_says(uri: str) -> None:
+@pytest.mark.parametrize("scheme", ["file", "data", "none"])
+def test_keys_are_not_read_from_wherever_a_client_says(scheme: str, tmp_path: Path) -> None:
+    keys = json.dumps({"keys": [KEY]})
+    (tmp_path / "jwks").write_text(keys)
+    uri = {"file": f"file://{tmp_path}/jwks", "data": f"data:application/json,{quote(keys)}", "none": "\0"}[scheme]
+
     def find(client_id: str) -> OAuthClient:
         return OAuthClient(client_id, jwks_uri=uri, introspects=True)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
+import logging
 import secrets
 import time
 from collections import OrderedDict
@@ -27,6 +28,8 @@ from jwt_redis.sessions.once import use_once
 from jwt_redis.verdicts import is_jti
 
 __all__ = ["Caller", "authenticate"]
+
+logger = logging.getLogger("jwt_redis")
 
 ASSERTION_TYPE: Final = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 # Seconds by which a client's clock may differ, and those after which its assertion is too far from its end.
@@ -189,7 +192,8 @@ def _with_assertion(request: Request, form: dict[str, str]) -> Caller:
         _, claims = verified(raw, client.jwks, client.jwks_uri, ASYMMETRIC_ALGORITHMS)
     except BadSignature:
         raise _unproven() from None
-    except KeysUnavailable:
+    except KeysUnavailable as error:
+        logger.error("A client's keys: %s", error, extra={"event": "client_keys_unavailable"})
         raise OAuthError("temporarily_unavailable", "the keys of the client cannot be fetched", 503) from None
     usable_for = _usable_for(claims, client, request)
     if usable_for is None:
