@@ -491,7 +491,7 @@ class OpenIDProvider(NamedTuple):
     jwks_uri: str | None = None
     # That which was registered as id_token_signed_response_alg.
     algorithms: tuple[str, ...] = ("RS256",)
-    # Called with the logout token's claims: the user whose sessions all end where no ``sid`` names one.
+    # Called with the logout token's claims: the user whose sessions all end, too, where no ``sid`` names one.
     user: Callable[..., Any] | None = None
     # Seconds after which a logout token is too old, whatever its ``exp`` says.
     max_age: float = 600.0

@@ -196,17 +196,19 @@ def test_nothing_is_kept_that_names_anybody(alice: Any) -> None:
     assert SID not in str(row)
 
 
-def test_a_logout_that_comes_while_the_sign_in_is_under_way_counts(alice: Any, monkeypatch: Any) -> None:
+@pytest.mark.parametrize("by", ["the row", "the user"])
+def test_a_logout_that_comes_while_the_sign_in_is_under_way_counts(alice: Any, monkeypatch: Any, by: str) -> None:
     """Between the row and the record: there is no session yet that could be ended."""
+    changes = {} if by == "the row" else {"sid": ...}
     real = sessions.opening.run
 
     def slowly(*args: Any) -> Any:
         monkeypatch.undo()
-        accepted(logout_token())
+        accepted(logout_token(**changes))
         return real(*args)
 
     monkeypatch.setattr(sessions.opening, "run", slowly)
-    with pytest.raises(RevokedToken):
+    with with_provider(user=lambda claims: alice), pytest.raises(RevokedToken):
         sign_in(alice)
     assert sessions.list_sessions(alice) == []
 

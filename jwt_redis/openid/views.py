@@ -82,13 +82,17 @@ class BackchannelLogoutView(ProtocolView):
         return ended
 
     def end_sessions(self, token: LogoutToken) -> int:
-        """Those of the provider's session; where none is named, the user's, or those of the subject."""
+        """Those of the provider's session; where none is named, those of the subject, and the user's."""
         provider = token.provider
-        if token.sid is None and provider.user is not None:
-            user = provider.user(token.claims)
-            if user is not None:
-                return sessions.end_all_sessions(user, reason=self.reason)
-        return sessions.end_provider_sessions(provider.issuer, sid=token.sid, subject=token.subject, reason=self.reason)
+        user = provider.user(token.claims) if token.sid is None and provider.user is not None else None
+        try:
+            # Also where a user is named: a sign-in that is still under way has no session yet, and is told by its row.
+            ended = sessions.end_provider_sessions(
+                provider.issuer, sid=token.sid, subject=token.subject, reason=self.reason
+            )
+        finally:
+            of_user = 0 if user is None else sessions.end_all_sessions(user, reason=self.reason)
+        return ended + of_user
 
     def unavailable(self, error: RevocationUnavailable) -> Response:
         """A logout that has failed is a 400 (section 2.8), whatever it failed for."""
