@@ -63,7 +63,11 @@ def deliver() -> Tally:
             parcels.append((delivery, Parcel(delivery.receiver.url, sign(claims_of(delivery)))))
         except Exception as error:
             # user_subject is the project's.
-            logger.exception("No token could be made for the delivery %s.", delivery.jti, extra=_facts(delivery))
+            logger.exception(
+                "No token could be made for the delivery %s.",
+                delivery.jti,
+                extra={**_facts(delivery), "event": "webhook_failed"},
+            )
             answered.append((delivery, Answer("failed", printable(f"{type(error).__name__}: {error}"))))
     answers = push_all([parcel for _delivery, parcel in parcels])
     answered += [(delivery, answer) for (delivery, _parcel), answer in zip(parcels, answers, strict=True)]
@@ -151,7 +155,7 @@ def _pause(failures: int, at_least: float) -> timedelta:
 
 
 def _facts(delivery: Delivery) -> dict[str, str]:
-    return {"event": "webhook_failed", "jwt_jti": delivery.jti, "jwt_receiver": delivery.receiver.name}
+    return {"jwt_jti": delivery.jti, "jwt_receiver": delivery.receiver.name}
 
 
 def _told(outcome: str, delivery: Delivery, answer: Answer) -> str:
