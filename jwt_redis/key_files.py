@@ -210,6 +210,13 @@ class Change(KeyFiles):
             raise ValueError(f"{self._file(kid)}: only its public half is there")
         self._write(entries)
 
+    def can_sign(self, kid: str) -> bool:
+        """Is its private half there, and whole?"""
+        try:
+            return self._key(kid, self.entries[kid].alg).signing is not None
+        except ValueError:
+            return False
+
     def retire(self, kid: str, state: str) -> None:
         """``state``: RETIRED or LEAKED. The key's file is removed, its name is kept."""
         entry = self.entries[kid]

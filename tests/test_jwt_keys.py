@@ -169,6 +169,38 @@ def test_a_key_that_waits_to_sign_takes_a_leaked_ones_place(folder: Path) -> Non
     assert said("retire", waiting, "--leaked", "--no-input")["signing"] not in (first, waiting, NO_KID)
 
 
+def test_one_that_could_not_sign_takes_nobodys_place(folder: Path, alice: Any) -> None:
+    first = said("create")["kid"]
+    run("activate", first)
+    token = str(sessions.open_session(alice).access_token)
+    other = said("create")["kid"]
+    # Another service's: only the public half is here.
+    file = folder / f"{other}.jwk"
+    file.write_text(json.dumps({name: value for name, value in json.loads(file.read_text()).items() if name != "d"}))
+    signing = said("retire", first, "--leaked", "--no-input")["signing"]
+    assert signing not in (first, other)
+    assert states() == {NO_KID: "verifying", first: "leaked", other: "verifying", signing: "signing"}
+    assert http.get("/whoami/", **bearer(token)).status_code == 401
+
+
+@pytest.mark.parametrize("damage", ["the list", "the directory"])
+def test_a_leaked_key_is_refused_whatever_is_wrong_with_the_files(folder: Path, alice: Any, damage: str) -> None:
+    first = said("create")["kid"]
+    run("activate", first)
+    token = str(sessions.open_session(alice).access_token)
+    if damage == "the list":
+        (folder / "keys.json").write_text("{")
+        with pytest.raises(CommandError, match=r"Nothing was changed; --unknown refuses"):
+            run("retire", first, "--leaked", "--no-input")
+    else:
+        folder.rename(folder.with_name("moved"))
+        folder.write_text("")
+    with pytest.raises(CommandError, match=r"is refused, but the directory is to be seen to: .*keys"):
+        run("retire", first, "--leaked", "--no-input", "--unknown")
+    assert Revocation.objects.get(kind="key").target == first
+    assert http.get("/whoami/", **bearer(token)).status_code == 401
+
+
 def test_a_name_that_was_mistyped_refuses_nothing(folder: Path) -> None:
     first = said("create")["kid"]
     for words in (["activate", "nobody"], ["retire", "nobody"], ["retire", "nobody", "--leaked", "--no-input"]):

@@ -124,7 +124,8 @@ class Command(TerminalCommand):
 
     def _leaked(self, keys: Keys | None, options: dict[str, Any]) -> None:
         kid, reason = valid_kid(options["kid"]), valid_reason(options["reason"])
-        if keys is not None and not options["unknown"] and kid not in (listed := _entries(keys)) and kid != NO_KID:
+        is_to_be_listed = keys is not None and not options["unknown"] and kid != NO_KID
+        if keys is not None and is_to_be_listed and kid not in (listed := _listed(keys, kid)):
             # In haste a name is soon mistyped, and then nothing would have been refused.
             raise CommandError(
                 f"There is no key {kid!r}, only {', '.join(listed)}. If it was one, and was removed already: --unknown."
@@ -135,22 +136,30 @@ class Command(TerminalCommand):
             where = "SIMPLE_JWT" if kid == NO_KID else 'JWT_REDIS["KEYS"]'
             self._said_leaked(kid, None, added, f" Put another key in its place in {where}.")
             return
-        with key_files.changing(keys.directory) as change:
-            entry = change.entries.get(kid)
-            if entry is None and kid == NO_KID:
-                # Nothing was made here yet: Simple JWT's own key signs.
-                entry = Entry(str(simplejwt_setting("ALGORITHM")), int(time()), SIGNING, int(time()))
-            successor = None
-            if entry is not None and entry.state == SIGNING:
-                # First, so that nothing more is signed by the one that is about to be refused.
-                successor = _next(change) or change.create(entry.alg, entry.alg)
-                change.activate(successor)
-            try:
-                added = self._refuse(kid, reason)
-            finally:
-                # Also where Redis does not answer: here it is gone within a second.
-                if kid in change.entries:
-                    change.retire(kid, LEAKED)
+        is_refused, successor = False, None
+        try:
+            with key_files.changing(keys.directory) as change:
+                entry = change.entries.get(kid)
+                if entry is None and kid == NO_KID:
+                    # Nothing was made here yet: Simple JWT's own key signs.
+                    entry = Entry(str(simplejwt_setting("ALGORITHM")), int(time()), SIGNING, int(time()))
+                if entry is not None and entry.state == SIGNING:
+                    # First, so that nothing more is signed by the one that is about to be refused.
+                    successor = _next(change) or change.create(entry.alg, entry.alg)
+                    change.activate(successor)
+                try:
+                    added, is_refused = self._refuse(kid, reason), True
+                finally:
+                    # Also where Redis does not answer: here it is gone within a second.
+                    if kid in change.entries:
+                        change.retire(kid, LEAKED)
+        except (ValueError, OSError) as error:
+            # The files can wait; a thief does not.
+            if not is_refused:
+                self._refuse(kid, reason)
+            raise CommandError(
+                f"All that {kid} signed is refused, but the directory is to be seen to: {error}."
+            ) from error
         self._said_leaked(kid, successor, added, f" {successor} signs in its place." if successor else "")
 
     def _refuse(self, kid: str, reason: str) -> bool:
@@ -217,6 +226,13 @@ def _entries(keys: Keys) -> dict[str, Entry]:
     return found
 
 
+def _listed(keys: Keys, kid: str) -> dict[str, Entry]:
+    try:
+        return _entries(keys)
+    except ValueError as error:
+        raise CommandError(f"{error}. Nothing was changed; --unknown refuses {kid} all the same.") from error
+
+
 def _revoked() -> list[str]:
     try:
         return journal.refused_keys() if journal.is_on() else []
@@ -231,9 +247,9 @@ def _known(change: Change, kid: str) -> Entry:
 
 
 def _next(change: Change) -> str | None:
-    """The newest key that has never signed: it was made for that."""
+    """The newest key that has never signed, and could: it was made for that."""
     fresh = [(e.created, kid) for kid, e in change.entries.items() if e.state == VERIFYING and e.signed_until is None]
-    return max((one for one in fresh if one[1] != NO_KID), default=(0, None))[1]
+    return max((one for one in fresh if one[1] != NO_KID and change.can_sign(one[1])), default=(0, None))[1]
 
 
 def _retirable_at(entry: Entry) -> int | None:
