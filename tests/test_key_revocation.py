@@ -30,7 +30,7 @@ from jwt_redis.exceptions import NoSigningKey, RevocationUnavailable, RevokedTok
 from jwt_redis.models import Revocation
 from jwt_redis.near_cache.memory import Memory
 from jwt_redis.signing_keys import make_key
-from jwt_redis.store import client, gate, markers
+from jwt_redis.store import client, commands, gate, markers
 from jwt_redis.store.commands import LogEntry
 from jwt_redis.testing.servers import RedisServer
 from jwt_redis.tokens import AccessToken, RefreshToken
@@ -62,7 +62,7 @@ def strategy(request: pytest.FixtureRequest) -> Iterator[str]:
         yield request.param
 
 
-def forge(user: Any, sid: str, key: str | None = "stolen", **claims: Any) -> str:
+def forge(user: Any, sid: str | None, key: str | None = "stolen", **claims: Any) -> str:
     """As a thief does who holds the key: any claim is free."""
     now = int(time.time())
     body = {"token_type": "access", "user_id": str(user.pk), "jti": "forged", "sid": sid, "iat": now, "exp": now + 250}
@@ -268,6 +268,47 @@ def test_observing_lets_nothing_of_the_key_through(alice: Any) -> None:
             assert status(access) == (401, "key_revoked")
             with pytest.raises(RevokedToken, match="key_revoked"):
                 sessions.rotate(refresh, alice)
+
+
+@pytest.mark.parametrize("is_listed", [False, True])
+def test_observing_exchanges_no_token_of_the_key_that_has_no_session(
+    is_listed: bool, alice: Any, store: redis.Redis
+) -> None:
+    legacy = {"LEGACY_TOKENS": "adopt"} if is_listed else {}
+    with signed_by("other", OBSERVE=True, **legacy):
+        forged: Any = {"token_type": "refresh", "exp": int(time.time()) + 1000}
+        refresh = RefreshToken(forge(alice, None, **forged))
+        if is_listed:
+            store.set("jwt:{!forged}", refresh["exp"])
+        assert sessions.rotate(RefreshToken(forge(alice, None, "other", **forged)), alice)
+        sessions.revoke_key("stolen")
+        heard_by_nobody()
+        with pytest.raises(RevokedToken, match="key_revoked"):
+            sessions.rotate(refresh, alice)
+
+
+def test_observing_while_redis_is_away_exchanges_none_either(alice: Any) -> None:
+    with RedisServer() as server, pointed_at(server.url), signed_by("stolen", OBSERVE=True):
+        mine = sessions.open_session(alice)
+        refresh = RefreshToken(str(mine))
+        sessions.revoke_key("stolen")
+        server.kill()
+        with pytest.raises(RevocationUnavailable):
+            sessions.rotate(refresh, alice)
+
+
+def test_an_answer_that_was_long_on_its_way_takes_nothing_back(alice: Any) -> None:
+    """Who follows the log had asked before the key was revoked, and hears the answer after who asked later."""
+    with signed_by("other"):
+        sid = sessions.open_session(alice)["sid"]
+        bad = AccessToken(forge(alice, sid))
+        asked_at, known = time.monotonic(), markers.trusted_store()
+        late = client.execute(commands.read_marker())
+        sessions.revoke_key("stolen")
+        assert sessions.check(bad).reason == "key_revoked"
+        markers.seen(late, asked_at, known)
+        assert backends.refused() == {"stolen"}
+        assert sessions.check(bad).reason == "key_revoked"
 
 
 def test_a_token_from_before_there_were_sessions_is_not_adopted(alice: Any, store: redis.Redis) -> None:

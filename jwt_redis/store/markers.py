@@ -51,6 +51,9 @@ def seen(marker: Marker | None, asked_at: float, known: tuple[str, int] | None =
     ):
         _copy = None
         raise UntrustedStore("the marker is missing, or is not the one that was trusted")
+    if marker.revocations < store[1]:
+        # It was longer on its way than what was heard since: that is not taken back.
+        return marker
     _copy = (marker, asked_at + MAX_AGE, admitted)
     backends.refuse(marker.refused_keys)
     note(marker.store_id, marker.revocations)
