@@ -114,6 +114,8 @@ class _Source:
         self._next_look = 0.0
         self._loaded: KeySet | None = None
         self._complaint = ""
+        # Of Simple JWT's own key, once.
+        self.has_complained = False
         self.key_set: KeySet | None = None
 
     def now(self, *, at_once: bool = False) -> KeySet:
@@ -250,10 +252,29 @@ class KeyedBackend(TokenBackend):
             raise TokenBackendError(_("Token is invalid"))
         return self._decode_by(token, key.verifying, key.alg)
 
+    def own_key(self, token: Any) -> Any:
+        """What Simple JWT's own key verifies with. None where its settings have none that would do, perhaps since all
+        keys are named: then nothing without a ``kid`` is good, and what has one is not concerned."""
+        try:
+            return self.get_verifying_key(token)
+        except (jwt.PyJWTError, ValueError, TypeError) as error:
+            if not self.source.has_complained:
+                self.source.has_complained = True
+                # Without what it says, which may quote the material.
+                logger.error(
+                    "SIMPLE_JWT has no key that verifies %s (%s): no token without a kid is accepted.",
+                    self.algorithm,
+                    type(error).__name__,
+                    extra={"event": "own_key_unusable"},
+                )
+            return None
+
     def _decode_without_kid(self, token: Any, key_set: KeySet) -> dict[str, Any]:
         if not key_set.accepts_no_kid:
             raise TokenBackendError(_("Token is invalid"))
-        first = self.get_verifying_key(token)
+        first = self.own_key(token)
+        if first is None:
+            raise TokenBackendError(_("Token is invalid"))
         fallbacks = settings.SECRET_KEY_FALLBACKS if self._is_secret_key() else ()
         for former in fallbacks:
             if not _is_signed_by(token, first, self.algorithm) and _is_signed_by(token, former, self.algorithm):

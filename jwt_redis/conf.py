@@ -311,6 +311,10 @@ class Keys(NamedTuple):
     # For how long others may keep a copy of the published keys.
     max_age: timedelta = timedelta(minutes=5)
 
+    def __repr__(self) -> str:
+        """Without the material: whoever reports an error shows what the variables were."""
+        return f"Keys(directory={self.directory!r}, keys={[*self.keys]!r}, signing={self.signing!r})"
+
 
 _KEY_PARTS: dict[str, Callable[[object], Any]] = {
     "alg": _text,

@@ -165,7 +165,10 @@ def _memo_for(backend: TokenBackend, token: Any) -> _Memo | None:
     ):
         return None
     # It is prepared at first use, and kept there: before the snapshot.
-    backend.get_verifying_key(token)
+    if isinstance(backend, KeyedBackend):
+        backend.own_key(token)
+    else:
+        backend.get_verifying_key(token)
     snapshot = dict(vars(backend))
     for name in ("audience", "issuer"):
         if isinstance(snapshot[name], (list, set)):

@@ -31,6 +31,7 @@ from rest_framework_simplejwt.tokens import RefreshToken as StockRefreshToken
 from jwt_redis import backends, key_files, token_memo
 from jwt_redis.backends import KeyedBackend
 from jwt_redis.checks import check_keys, check_keys_for_deployment, check_settings
+from jwt_redis.conf import config
 from jwt_redis.decoding import claims_of, decode, decode_to_end
 from jwt_redis.exceptions import NoSigningKey
 from jwt_redis.signing_keys import ALGORITHMS, generate, make_key, public_jwk, thumbprint
@@ -147,6 +148,21 @@ def test_an_unknown_kid_is_refused_and_fetched_from_nowhere(monkeypatch: pytest.
             with pytest.raises(TokenError):
                 AccessToken(token)
     assert asked == []
+
+
+@pytest.mark.parametrize("url", [None, "http://127.0.0.1:9/jwks"])
+def test_where_simple_jwt_has_no_key_of_its_own_named_ones_are_good(
+    url: str | None, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    plain = access()
+    monkeypatch.setattr(state, "token_backend", TokenBackend("RS256", "", "", jwk_url=url))
+    with keys(keys=TWO, signing="two"):
+        token = access()
+        for _ in range(2):
+            assert AccessToken(token)["user_id"]
+            with pytest.raises(TokenError):
+                AccessToken(plain)
+    assert [one.event for one in caplog.records if hasattr(one, "event")] == ["own_key_unusable"]
 
 
 def test_the_algorithm_is_the_keys_and_not_the_tokens() -> None:
@@ -371,6 +387,14 @@ def test_settings_that_are_wrong_are_named(value: Any, said: str) -> None:
         assert found.id == "jwt_redis.E002"
         assert said in found.msg
         assert SECRET not in found.msg
+
+
+def test_no_settings_show_the_material() -> None:
+    """An error report has what the variables were."""
+    with keys(keys=TWO, signing="two"):
+        shown = [repr(config().keys), repr(config()), repr(state.token_backend), repr(state.token_backend.key_set)]
+        assert "two" in shown[0]
+        assert not any(SECRET in text for text in shown)
 
 
 def test_material_comes_from_a_text_a_file_or_a_callable(tmp_path: Path) -> None:
