@@ -85,6 +85,8 @@ async def test_what_concerns_others_does_not_end_it() -> None:
         await sessions.aend_session(user_of(1), other["sid"])
         await sessions.arevoke_token(other)
         await sessions.aend_all_sessions(user_of(2))
+        # By its name, and not another user's to end.
+        await sessions.aend_session(user_of(2), token["sid"])
         await sessions.aend_other_sessions(user_of(1), token["sid"])
         await sessions.arevoke_everything(token_time(token) - timedelta(hours=1))
         assert await watched.wait(1.0) is None

@@ -72,7 +72,8 @@ class Event:
         """Could the token be refused from now on? Of a ``session`` or a ``token`` it is; of the rest ask
         :func:`jwt_redis.sessions.check`, as younger sessions are good."""
         if self.kind == SESSION:
-            return claims.sid == self.sid
+            # Told of a name that somebody else's session has, it is nothing of that one.
+            return claims.sid == self.sid and user_tag(claims.user) == user_tag(self.user)
         if self.kind == TOKEN:
             return claims.jti == self.jti
         if self.kind == KEY:

@@ -309,7 +309,8 @@ class _Hub:
                 self._ask_about_doubts()
             return
         if event.kind == SESSION:
-            self._end(self._some("sid", event.sid), Ending(SESSION_ENDED, event.reason))
+            some = [one for one in self._some("sid", event.sid) if event.concerns(one.claims)]
+            self._end(some, Ending(SESSION_ENDED, event.reason))
         elif event.kind == TOKEN:
             self._end(self._some("jti", event.jti), Ending(TOKEN_BLACKLISTED, event.reason))
         else:
