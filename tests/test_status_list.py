@@ -270,6 +270,21 @@ def test_a_token_that_was_revoked_alone_costs_its_session_the_place(
     assert (status_of(successor, store), status_of(access, store)) == (INVALID, INVALID)
 
 
+def test_a_place_that_is_given_up_while_another_is_drawn(published: None, alice: Any, store: redis.Redis) -> None:
+    """As a refresh does whose session stands in a list that is withdrawn, and one of whose tokens is revoked then."""
+    token, access = sign_in(alice)
+    former = store.hget(f"jwt:{{{alice.pk}}}", f"status:{token['sid']}")
+    place = execute(commands.take_place("", 1000))
+    sessions.revoke_token(str(access))
+    user = str(alice.pk)
+    assert execute(commands.set_place(user, token["sid"], former=former, place=place)) == place
+    # Who was later agrees.
+    other = execute(commands.take_place("", 1000))
+    assert execute(commands.set_place(user, token["sid"], former=former, place=other)) == place
+    sessions.end_session(alice, token["sid"])
+    assert execute(commands.set_place(user, token["sid"], former=former, place=other)) == ""
+
+
 def test_a_session_from_before_gets_a_place_at_its_refresh(alice: Any, store: redis.Redis) -> None:
     token, _ = sign_in(alice)
     with override_settings(JWT_REDIS=settings_of()):

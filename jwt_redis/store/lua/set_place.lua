@@ -3,7 +3,8 @@ local sid, former, place = unpack(ARGV, FIRST)
 load()
 local found = ''
 if live(sid) then
-  if (places[sid] or '') == former then
+  -- Also where it has given up its place meanwhile.
+  if not places[sid] or places[sid] == former then
     places[sid] = place
     redis.call('HSET', USER, 'status:' .. sid, place)
   end
