@@ -6,7 +6,7 @@ With ``JWT_REDIS["COOKIE"]`` the tokens travel in cookies; without it Simple JWT
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from typing import Any
 
 from django.http import Http404, HttpRequest, JsonResponse
@@ -28,8 +28,10 @@ from jwt_redis.conf import config
 from jwt_redis.cookie_views import ClearsCookiesMixin, CookieMixin, SetsCookiesMixin, TakesCookieMixin
 from jwt_redis.decoding import claims_of, decode, decode_to_end
 from jwt_redis.devices import describe, location_of
+from jwt_redis.exceptions import RevocationUnavailable
 from jwt_redis.keys import user_id
 from jwt_redis.permissions import HasLiveSession
+from jwt_redis.sessions.publishing import hear_of_keys
 from jwt_redis.tokens import RefreshToken
 from jwt_redis.verdicts import is_sid
 
@@ -59,7 +61,12 @@ class JWKSView(View):
 
     def get(self, request: HttpRequest) -> JsonResponse:
         """The set; empty while all keys are secrets."""
-        found, settings = backends.published(), config().keys
+        settings = config().keys
+        if settings is not None:
+            # Others go by what is published for as long as they keep it. While Redis is away it is what was heard.
+            with suppress(RevocationUnavailable):
+                hear_of_keys()
+        found = backends.published()
         if found is None or settings is None:
             raise Http404
         response = JsonResponse({"keys": found}, content_type="application/jwk-set+json")

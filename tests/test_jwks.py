@@ -20,9 +20,14 @@ from django.test import Client, override_settings
 
 from jwt_redis import backends, sessions
 from jwt_redis.signing_keys import ALGORITHMS, generate, thumbprint
+from jwt_redis.store import markers
+from jwt_redis.testing.servers import RedisServer
 from jwt_redis.tokens import AccessToken
 from jwt_redis.verdicts import NO_KID
+from tests.test_redis_failure import pointed_at
 from tests.test_signing_keys import RSA_KEY, access, keys, public_pem
+
+pytestmark = pytest.mark.django_db(transaction=True)
 
 PUBLIC = [alg for alg in ALGORITHMS if not alg.startswith("HS")]
 
@@ -89,11 +94,19 @@ def test_a_refused_key_is_published_no_longer() -> None:
     made = made_of("ES256", "EdDSA")
     first, second = made
     with keys(keys=made, signing=first):
-        backends.refuse(frozenset({second}))
-        try:
-            assert [one["kid"] for one in read().json()["keys"]] == [first]
-        finally:
-            backends.refuse(frozenset())
+        sessions.revoke_key(second)
+        assert [one["kid"] for one in read().json()["keys"]] == [first]
+        # By a process that has just begun, and was asked nothing else yet.
+        backends.refuse(frozenset())
+        markers.reset()
+        assert [one["kid"] for one in read().json()["keys"]] == [first]
+
+
+def test_while_redis_is_away_the_keys_are_published_as_they_were_heard_of() -> None:
+    made = made_of("ES256")
+    with RedisServer() as server, pointed_at(server.url), keys(keys=made, signing=next(iter(made))):
+        server.kill()
+        assert read().json()["keys"][0]["kid"] in made
 
 
 def test_simple_jwts_own_key_is_published_while_it_verifies(monkeypatch: pytest.MonkeyPatch) -> None:

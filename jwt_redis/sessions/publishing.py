@@ -1,4 +1,5 @@
-"""A status list, for services that cannot ask Redis: whether sessions were ended, a bit each."""
+"""For services that cannot ask Redis: a status list, of whether sessions were ended, a bit each; and what has to be
+known before keys are published."""
 
 from __future__ import annotations
 
@@ -13,7 +14,7 @@ from jwt_redis.sessions.parts import with_marker
 from jwt_redis.store import commands, markers
 from jwt_redis.store.commands import ListRead
 
-__all__ = ["StatusListToken", "astatus_list_token", "status_list_token"]
+__all__ = ["StatusListToken", "astatus_list_token", "hear_of_keys", "status_list_token"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,3 +84,13 @@ async def astatus_list_token(list_id: str) -> StatusListToken | None:
     if published is None:
         return None
     return await arun(lambda: _publish(list_id, *published), UseCase("status_list_token"))
+
+
+def hear_of_keys() -> None:
+    """Which keys are refused, in a process that has asked Redis nothing within the last second.
+
+    :raises RevocationUnavailable: while Redis cannot be asked, or is not trusted.
+    """
+    if markers.known() is None:
+        asking = with_marker(lambda _: Done(None), time.monotonic())
+        run(lambda: Operation((commands.prove_marker(),), asking), UseCase("hear_of_keys"))

@@ -597,7 +597,8 @@ def take_place(former: str, seconds: int) -> Command[str]:
 
 
 def set_place(user: str, sid: str, *, former: str, place: str) -> Command[str]:
-    """A live session stands there from now on, if it still stands at ``former``, or nowhere. Where it stands; "" if it is over."""
+    """A live session stands there from now on, if it still stands at ``former``, or nowhere by now. Where it stands; ""
+    if it is over."""
     return _on_user("set_place", user, (sid, former, place), lambda reply: str(reply[0]))
 
 
