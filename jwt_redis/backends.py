@@ -22,6 +22,7 @@ import jwt
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import setting_changed
+from django.utils.encoding import force_bytes
 from django.utils.translation import gettext_lazy as _
 from rest_framework_simplejwt import state
 from rest_framework_simplejwt.backends import TokenBackend
@@ -61,7 +62,7 @@ def load(settings_: Keys) -> KeySet:
         made = KeySet(keys, settings_.signing, settings_.without_kid)
     if made.signing is None and not made.accepts_no_kid:
         raise ValueError("no key signs, and what Simple JWT's own signs is not accepted")
-    _refuse_twins(made)
+    _refuse_twins(made, settings_)
     return made
 
 
@@ -79,7 +80,7 @@ def _material(kid: str, facts: Mapping[str, Any]) -> Any:
     return made
 
 
-def _refuse_twins(made: KeySet) -> None:
+def _refuse_twins(made: KeySet, settings_: Keys) -> None:
     """Two names of one key: were it leaked, refusing the one would not refuse the other."""
     seen: dict[Any, str] = {}
     before = pre_kid_key() if made.accepts_no_kid else None
@@ -89,6 +90,10 @@ def _refuse_twins(made: KeySet) -> None:
             own = "SIMPLE_JWT's own key" if key.kid == NO_KID else key.kid
             raise ValueError(f"{seen[what]} and {own} are one key: one of them is enough")
         seen[what] = key.kid
+    if made.accepts_no_kid and settings_.secret_key_fallbacks:
+        for former in map(force_bytes, settings.SECRET_KEY_FALLBACKS):
+            if seen.get(former, NO_KID) != NO_KID:
+                raise ValueError(f"{seen[former]} and one of SECRET_KEY_FALLBACKS are one key: one of them is enough")
 
 
 def pre_kid_key() -> Key | None:

@@ -287,6 +287,10 @@ def test_secret_key_fallbacks_verify_where_they_are_asked_to() -> None:
                 backends.refuse(frozenset())
         with keys(), pytest.raises(TokenError):
             AccessToken(former)
+        # Were it refused by its name, what it signs without one would be good.
+        twins = {"old": {"alg": "HS256", "key": OTHER}}
+        with keys(keys=twins, secret_key_fallbacks=True), pytest.raises(ImproperlyConfigured, match="old and one of"):
+            access()
 
 
 def test_audience_and_issuer_hold_for_named_keys(monkeypatch: pytest.MonkeyPatch) -> None:
