@@ -306,30 +306,6 @@ async def test_a_consumer_that_fails_and_clients_that_vanish_leave_nothing(site:
     assert (await asyncio.to_thread(held, site))["sockets"] == 0
 
 
-async def test_without_redis_it_is_closed_or_kept(site: str, own: RedisServer) -> None:
-    who = await signed_in(site)
-    async with dial(site, headers=bearer(who)) as denying, dial(site, "kept/", headers=bearer(who)) as keeping:
-        await keeping.recv()
-        await asyncio.to_thread(own.kill)
-        try:
-            assert await closed(denying) == (4503, "revocation_unavailable")
-            await keeping.send("x")
-            assert "echo" in await keeping.recv()
-            assert await refused(dial(site, headers=bearer(who))) in (503, 403)
-        finally:
-            # In no other thread: the server ends with the one that has started it.
-            own.start()
-        async with asyncio.timeout(WAIT):
-            while True:
-                answer = await asyncio.to_thread(
-                    requests.post, f"{site}/auth/logout/", headers=bearer(who), timeout=WAIT
-                )
-                if answer.status_code == 200:
-                    break
-                await asyncio.sleep(0.1)
-        assert await closed(keeping) == (4401, "session_ended")
-
-
 @pytest.mark.slow
 async def test_a_thousand_idle_sockets_are_one_follower(site: str, own: RedisServer) -> None:
     await asyncio.to_thread(wait_until_nothing_is_held, site)
@@ -352,6 +328,30 @@ async def test_a_thousand_idle_sockets_are_one_follower(site: str, own: RedisSer
         await asyncio.to_thread(sign_out, site, who, "logout/all/")
         codes = await asyncio.gather(*(closed(socket) for socket in sockets))
         assert all(code == (4401, "session_ended") for code in codes)
+
+
+async def test_without_redis_it_is_closed_or_kept(site: str, own: RedisServer) -> None:
+    who = await signed_in(site)
+    async with dial(site, headers=bearer(who)) as denying, dial(site, "kept/", headers=bearer(who)) as keeping:
+        await keeping.recv()
+        await asyncio.to_thread(own.kill)
+        try:
+            assert await closed(denying) == (4503, "revocation_unavailable")
+            await keeping.send("x")
+            assert "echo" in await keeping.recv()
+            assert await refused(dial(site, headers=bearer(who))) in (503, 403)
+        finally:
+            # In this thread: the server ends with the one that has started it.
+            own.start()
+        async with asyncio.timeout(WAIT):
+            while True:
+                answer = await asyncio.to_thread(
+                    requests.post, f"{site}/auth/logout/", headers=bearer(who), timeout=WAIT
+                )
+                if answer.status_code == 200:
+                    break
+                await asyncio.sleep(0.1)
+        assert await closed(keeping) == (4401, "session_ended")
 
 
 # What it needs -----------------------------------------------------------------------------------------------------

@@ -333,7 +333,7 @@ async def test_it_says_that_redis_is_away_and_misses_nothing(site: str, own: Red
             assert await anext(events) == ("unavailable", {})
         async with opened(site, who) as refused:
             assert refused.status == 503 and refused.headers["retry-after"] == "1"
-        await asyncio.to_thread(own.start)
+        own.start()
         async with asyncio.timeout(WAIT):
             assert await anext(events) == ("available", {})
         await asyncio.to_thread(sign_out, site, who)

@@ -246,7 +246,7 @@ async def test_a_short_outage_ends_nothing(own: RedisServer) -> None:
         async with watch(await access_of(1)) as watched:
             await asyncio.to_thread(own.kill)
             assert await watched.wait(1.5) is None
-            await asyncio.to_thread(own.start)
+            own.start()
             assert await watched.wait(2) is None and watched.is_known
 
 
@@ -269,7 +269,7 @@ async def test_without_redis_it_does_not_begin_or_is_asked_about_later(own: Redi
         watch(second, on_redis_failure="allow") as good,
     ):
         assert await revoked.wait(0.3) is None
-        await asyncio.to_thread(own.start)
+        own.start()
         assert await soon(revoked) == Ending("session_ended")
         assert await good.wait(0.5) is None
 
