@@ -49,6 +49,9 @@ EXTRAS = {
     "spectacular": "import jwt_redis.contrib.spectacular",
     "ninja": "from jwt_redis.contrib.ninja import AsyncJWTAuth, JWTAuth",
     "keys": "from jwt_redis.signing_keys import generate; assert generate('ES256')[0].is_asymmetric",
+    "openid": "import jwt; jwt.get_algorithm_by_name('RS256')",
+    "channels": "import channels.generic.websocket; from jwt_redis.contrib.channels import LiveSessionMixin",
+    "webhooks": "import jwt_redis.contrib.webhooks.pushing",
     "prometheus": "import jwt_redis.contrib.prometheus.views",
     "opentelemetry": "import jwt_redis.contrib.opentelemetry.tracing",
     "testing": "from jwt_redis.testing.servers import binary_paths as b; assert any('site-packages' in p for p in b())",
@@ -151,7 +154,7 @@ def metadata(wheel: Path) -> Message:
 
 def test_the_wheel_has_the_package_and_nothing_else(release: Release) -> None:
     info = f"jwt_redis-{VERSION}.dist-info"
-    own = {f"{info}/{name}" for name in ("METADATA", "WHEEL", "RECORD", "licenses/LICENSE")}
+    own = {f"{info}/{name}" for name in ("METADATA", "WHEEL", "RECORD", "entry_points.txt", "licenses/LICENSE")}
     package = {name for name in tracked() if name.startswith("jwt_redis/")}
     assert names_in(release.wheel) == package - NOT_IN_THE_WHEEL | own
 
