@@ -84,7 +84,7 @@ for _ = 1, tonumber(ARGV[FIRST + 1]) do
     local at = math.random(64)
     id[i] = string.sub(alphabet, at, at)
   end
-  revocations = { { 'session', table.concat(id), int(NOW + ACCESS_LIFE), 'logout' } }
+  revocations = { { 'session', table.concat(id), int(NOW + ACCESS_LIFE), 'logout', '' } }
   append(MARKER, LOG, int(math.random(10000000)))
 end
 """
