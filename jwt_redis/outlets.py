@@ -5,6 +5,7 @@ The journal knows nothing of them but this. ``contrib.webhooks`` is one.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,12 +16,13 @@ from jwt_redis.models import Revocation
 __all__ = ["Outlet", "install", "installed", "uninstall"]
 
 
-class Outlet:
+class Outlet(ABC):
     """Each method is called with the journal's database, whose alias is ``using``."""
 
     #: Of its rows, in the words and in the JSON of ``jwt_cleanup``.
     label = "rows"
 
+    @abstractmethod
     def begun(self, rows: Sequence[Revocation], users: Sequence[str], using: str) -> None:
         """These rows are being written; some may be there already. ``users``: whose they are, "" for everybody's.
 
@@ -28,9 +30,9 @@ class Outlet:
         too, and is to the caller what a journal that cannot be written is.
         """
 
+    @abstractmethod
     def expired(self, using: str) -> QuerySet[Any] | None:
         """Rows that are of no use any more, for ``jwt_cleanup`` to drop. None: it is off, and has no table."""
-        raise NotImplementedError
 
 
 installed: tuple[Outlet, ...] = ()
