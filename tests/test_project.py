@@ -218,7 +218,7 @@ def test_what_the_pages_point_to_is_there(path: Path) -> None:
     text = path.read_text()
     for target in re.findall(r"\]\(([^)#]+)[^)]*\)", text):
         assert "://" in target or (path.parent / target).exists(), target
-    # Paths in backquotes, such as `jwt_redis/conf.py`; names in capitals stand for others.
+    # Paths in backquotes, such as `jwt_redis/views.py`; names in capitals stand for others.
     for name in re.findall(r"`((?:jwt_redis|tests|docs|example_project|\.ci|\.github)/[\w./-]*)`", text):
         assert "NAME" in name or (ROOT / name).exists(), name
 

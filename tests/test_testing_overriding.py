@@ -11,6 +11,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.test import Client, SimpleTestCase, override_settings
 from rest_framework_simplejwt import authentication, backends, serializers, state, tokens, views
@@ -206,7 +207,7 @@ def test_the_serializers_of_views(url: str, alice: Any) -> None:
 
 @pytest.mark.parametrize("view", VIEWS)
 def test_each_view_has_its_own_setting(view: Any) -> None:
-    names = {path: name for name, path in conf.settings.SIMPLE_JWT.items() if name.endswith("_SERIALIZER")}
+    names = {path: name for name, path in settings.SIMPLE_JWT.items() if name.endswith("_SERIALIZER")}
     name = names[view._serializer_class]
     with override_jwt_settings(**{name: f"{__name__}.AnotherObtain"}):
         assert view().get_serializer_class() is AnotherObtain
@@ -263,7 +264,7 @@ def test_a_prefix_of_another_kind_is_used_at_once(alice: Any, store: Any) -> Non
 
 def test_keys_that_a_project_invents_are_for_the_dict() -> None:
     with override_jwt_settings(SIMPLE_JWT={"AUTH_COOKIE": "access"}):
-        assert conf.settings.SIMPLE_JWT["AUTH_COOKIE"] == "access"
+        assert settings.SIMPLE_JWT["AUTH_COOKIE"] == "access"
 
 
 # Wrong ------------------------------------------------------------------------------------------------------------
