@@ -163,7 +163,8 @@ def test_what_is_easily_forgotten_is_there(release: Release) -> None:
     """By what the code asks for, whatever git tracks."""
     names = names_in(release.wheel)
     assert "jwt_redis/py.typed" in names
-    quoted = set(re.findall(r'"(\w+)"', (ROOT / "jwt_redis/store/commands.py").read_text()))
+    commands = (path.read_text() for path in (ROOT / "jwt_redis/store/commands").glob("*.py"))
+    quoted = set(re.findall(r'"(\w+)"', "\n".join(commands)))
     scripts = {name for name in names if name.startswith("jwt_redis/store/lua/")}
     assert {Path(name).stem for name in scripts} - quoted == {"common"}
     assert len(scripts) >= 18

@@ -1,3 +1,3 @@
-"""Redis: commands are data (commands.py), and two functions do all the I/O (client.py)."""
+"""Redis: commands are data (commands/), and two functions do all the I/O (client.py)."""
 
 from __future__ import annotations
