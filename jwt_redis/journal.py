@@ -1,7 +1,7 @@
 """The durable record of revocations in the Django database.
 
 A row is written before Redis is told, so that nothing that was acknowledged is in Redis alone. A row that Redis does
-not have yet is *pending*. Here is only the table; recovery.py brings rows into Redis.
+not have yet is *pending*. Here is only the table; ``recovery`` brings rows into Redis.
 """
 
 from __future__ import annotations

@@ -27,6 +27,7 @@ from jwt_redis.diagnosis.sizes import counted, size, span
 from jwt_redis.exceptions import RevocationUnavailable
 from jwt_redis.management.commands import jwt_sync
 from jwt_redis.models import Revocation
+from jwt_redis.recovery import rows
 from jwt_redis.testing.servers import RedisServer
 from tests.test_redis_failure import pointed_at, wait_for
 from tests.topology import Cluster, acl_server
@@ -510,7 +511,7 @@ def test_sync_without_a_journal_or_its_table(own: RedisServer, db: None) -> None
 def test_sync_waits_for_another_process_that_is_at_it(
     own: RedisServer, alice: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(recovery, "PATIENCE", 0.05)
+    monkeypatch.setattr(rows, "PATIENCE", 0.05)
     in_another_process()
     with own.client() as client:
         # Half a second, until it is given up.

@@ -21,6 +21,7 @@ from jwt_redis import journal, operations, recovery, sessions
 from jwt_redis.exceptions import NotReplicated, RevocationUnavailable, StoreNotReady
 from jwt_redis.journal import Entry
 from jwt_redis.models import Revocation
+from jwt_redis.recovery import pending, rows, stores
 from jwt_redis.store import client, gate, markers
 from jwt_redis.testing.servers import RedisServer, free_port
 from jwt_redis.tokens import RefreshToken
@@ -90,7 +91,7 @@ def test_a_mending_that_is_cut_off_is_begun_again_from_where_the_store_stood(
 
     with monkeypatch.context() as patch:
         # The first batch is what the former store was told, and raises the number of this one above that of the rest.
-        patch.setattr(recovery, "BATCH", 6)
+        patch.setattr(rows, "BATCH", 6)
         patch.setattr(journal, "missing_from", cut_off)
         with pytest.raises(RevocationUnavailable):
             sessions.explain(str(pairs[0].access))
@@ -166,7 +167,7 @@ def test_without_a_journal_a_revocation_beside_the_look_at_the_store_is_no_rollb
 ) -> None:
     settings.JWT_REDIS = {"ALIAS": "sessions", "JOURNAL": False}
     pair = Pair(alice)
-    store_id, judge, jtis = markers.store_id(), recovery._judge, iter("abcdef")
+    store_id, judge, jtis = markers.store_id(), stores._judge, iter("abcdef")
     assert store_id
 
     def judge_late(*args: Any) -> Any:
@@ -174,7 +175,7 @@ def test_without_a_journal_a_revocation_beside_the_look_at_the_store_is_no_rollb
         sessions.revoke_jti("77", next(jtis))
         return judge(*args)
 
-    monkeypatch.setattr(recovery, "_judge", judge_late)
+    monkeypatch.setattr(stores, "_judge", judge_late)
     recovery.establish()
     assert markers.store_id() == store_id
     assert reason(pair.access) is None
@@ -228,7 +229,7 @@ def test_whoever_brings_what_is_pending_survives_any_error(
             raise TypeError("of a client library, amid a change of the settings")
         return sweep(**kwargs)
 
-    monkeypatch.setattr(recovery, "sweep", stumble)
+    monkeypatch.setattr(pending, "sweep", stumble)
     journal.begin([journal.Entry.of_session(str(alice.pk), pair.sid, "logout")])
     recovery.note_failure(has_left_rows=True)
     with own.client() as outside:
@@ -384,6 +385,7 @@ from django.contrib.auth import get_user_model
 from django.core.management import call_command
 from django.db import connection, connections, transaction
 from jwt_redis import journal, recovery, sessions
+from jwt_redis.recovery import pending, rows
 from jwt_redis.exceptions import RevokedToken
 from jwt_redis.models import Revocation
 from jwt_redis.store import client
@@ -404,7 +406,7 @@ with RedisServer(port=urlparse(REDIS_URL).port) as server:
     breaker._open_until = 0.001  # it has been open, and the next one to ask probes
     held, done = threading.Event(), threading.Event()
     def hold():
-        with recovery._lock, recovery._keeper_lock, client._lock, breaker._lock, recovery.under_way((entry.key,)):
+        with rows._lock, pending._keeper_lock, client._lock, breaker._lock, recovery.under_way((entry.key,)):
             held.set()
             done.wait()
     holder = threading.Thread(target=hold)

@@ -15,6 +15,7 @@ from django.test import override_settings
 from jwt_redis import journal, recovery, sessions
 from jwt_redis.exceptions import NotReplicated, RevocationUnavailable
 from jwt_redis.models import Revocation
+from jwt_redis.recovery import pending
 from jwt_redis.store import client, gate, markers
 from jwt_redis.testing.servers import RedisServer
 from tests.topology import pointed_at, wait_for
@@ -421,7 +422,7 @@ def test_the_next_revocation_applies_what_another_process_left_pending(alice: An
     # As a process leaves it that is killed between the database and Redis.
     journal.begin([journal.Entry.of_session(str(alice.pk), pair.sid, "logout")])
     assert reason(pair.access) is None
-    recovery._next_sweep = 0.0
+    pending._next_sweep = 0.0
     sessions.end_session(bob, bobs.sid)
     assert reason(pair.access) == "session_ended"
 

@@ -49,5 +49,5 @@ def reset() -> None:
     health: Any = sys.modules.get("jwt_redis.admin.health")
     if health is not None:
         health.forget(setting="JWT_REDIS")
-    recovery.logger.addFilter(_new_store)
+    logging.getLogger(recovery.__name__).addFilter(_new_store)
     _new_store.is_expected = True
