@@ -267,7 +267,7 @@ SAID_BY = {
 
 def _found_checks() -> Iterator[tuple[str, str, str]]:
     """Id, message and hint of each check in the package."""
-    for path in sorted(PACKAGE.glob("**/checks.py")):
+    for path in sorted([*PACKAGE.glob("checks/*.py"), *PACKAGE.glob("**/checks.py")]):
         texts = _Texts(path)
         for node in ast.walk(texts.tree):
             named = {word.arg: word.value for word in node.keywords} if isinstance(node, ast.Call) else {}

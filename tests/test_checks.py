@@ -179,12 +179,12 @@ def test_a_journal_whose_table_is_missing() -> None:
 def test_a_journal_whose_database_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     from django.db import OperationalError
 
-    from jwt_redis import checks
+    from jwt_redis import journal
 
     def refuse() -> bool:
         raise OperationalError("gone away")
 
-    monkeypatch.setattr(checks.journal, "has_table", refuse)
+    monkeypatch.setattr(journal, "has_table", refuse)
     (message,) = check_journal(databases=["default"])
     assert "gone away" in message.msg
     assert deployed(GOOD) == ["jwt_redis.E106"]
@@ -262,16 +262,16 @@ def test_a_wrong_password() -> None:
 
 
 def test_an_old_server_and_no_tls(monkeypatch: pytest.MonkeyPatch) -> None:
-    from jwt_redis import checks
+    from jwt_redis.checks import servers
 
     # No server that old, nor one off loopback, can be had here: the functions that judge are asked directly.
-    assert checks._check_version({"redis_version": "6.0.16"}) is not None
-    assert checks._check_version({"redis_version": "6.2.0"}) is None
-    assert checks._check_version({"redis_version": "255.255.255"}) is None
+    assert servers._check_version({"redis_version": "6.0.16"}) is not None
+    assert servers._check_version({"redis_version": "6.2.0"}) is None
+    assert servers._check_version({"redis_version": "255.255.255"}) is None
     with override_settings(CACHES={"sessions": cache("redis://redis.example:6379/0", PASSWORD="x")}):
-        assert ids(checks._check_connection()) == ["jwt_redis.W102"]
+        assert ids(servers._check_connection()) == ["jwt_redis.W102"]
     with override_settings(CACHES={"sessions": cache("redis://10.0.0.1:6379/0", PASSWORD="x")}):
-        assert ids(checks._check_connection()) == ["jwt_redis.W102"]
+        assert ids(servers._check_connection()) == ["jwt_redis.W102"]
     for url in ("rediss://redis.example/0", "redis://localhost/0", "redis://127.0.0.1/0", "unix:///tmp/r.sock"):
         with override_settings(CACHES={"sessions": cache(url, PASSWORD="x")}):
-            assert checks._check_connection() == []
+            assert servers._check_connection() == []
