@@ -188,6 +188,11 @@ _UNAVAILABLE = Answer(
         }
     },
 )
+# Where an access token is needed.
+_WITHOUT_GOOD_ACCESS = {
+    401: _refusals(missing=_NOT_AUTHENTICATED, revoked=_ACCESS_REVOKED),
+    503: _UNAVAILABLE,
+}
 _ENDED = Answer(body="JWTSessionsEnded", description="Done.", examples={"ended": {"sessions_ended": 1}})
 _EMPTY = {"type": "object", "description": "Empty."}
 
@@ -325,8 +330,7 @@ ENDPOINTS: dict[str, Endpoint] = {
         request="",
         answers={
             200: _ENDED,
-            401: _refusals(missing=_NOT_AUTHENTICATED, revoked=_ACCESS_REVOKED),
-            503: _UNAVAILABLE,
+            **_WITHOUT_GOOD_ACCESS,
         },
         verb="",
     ),
@@ -336,8 +340,7 @@ ENDPOINTS: dict[str, Endpoint] = {
         request="",
         answers={
             200: _ENDED,
-            401: _refusals(missing=_NOT_AUTHENTICATED, revoked=_ACCESS_REVOKED),
-            503: _UNAVAILABLE,
+            **_WITHOUT_GOOD_ACCESS,
         },
         verb="",
     ),
@@ -346,8 +349,7 @@ ENDPOINTS: dict[str, Endpoint] = {
         description="Where the user is signed in, the session that was used last first.",
         answers={
             200: Answer(body=..., description="The live sessions."),
-            401: _refusals(missing=_NOT_AUTHENTICATED, revoked=_ACCESS_REVOKED),
-            503: _UNAVAILABLE,
+            **_WITHOUT_GOOD_ACCESS,
         },
         verb="list",
         serializer="jwt_redis.views.SessionSerializer",
@@ -361,9 +363,8 @@ ENDPOINTS: dict[str, Endpoint] = {
         answers={
             200: Answer(body=..., description="The session."),
             400: replace(_bad_request("label"), examples={"long": {"label": ["At most 64 characters are possible."]}}),
-            401: _refusals(missing=_NOT_AUTHENTICATED, revoked=_ACCESS_REVOKED),
             404: _NO_SUCH_SESSION,
-            503: _UNAVAILABLE,
+            **_WITHOUT_GOOD_ACCESS,
         },
         serializer="jwt_redis.views.SessionSerializer",
         parameters={"sid": "The session's id."},
@@ -373,9 +374,8 @@ ENDPOINTS: dict[str, Endpoint] = {
         description="Signs out one of the user's devices. Again is no error.",
         answers={
             204: Answer(body=None, description="Ended, now or before."),
-            401: _refusals(missing=_NOT_AUTHENTICATED, revoked=_ACCESS_REVOKED),
             404: _NO_SUCH_SESSION,
-            503: _UNAVAILABLE,
+            **_WITHOUT_GOOD_ACCESS,
         },
         parameters={"sid": "The session's id."},
     ),

@@ -259,7 +259,7 @@ class _ViewSchema(AutoSchema):
         return dict.fromkeys(self.map_parsers(), schema)
 
     def get_response_serializers(self) -> Any:
-        return {status: self._response(answer) for status, answer in self._answers().items()}
+        return {status: self._response(answer) for status, answer in sorted(self._answers().items())}
 
     def _answers(self) -> dict[int, Answer]:
         """Those of the endpoint, and what cookies change."""
@@ -279,7 +279,7 @@ class _ViewSchema(AutoSchema):
                 answers[200] = replace(
                     answers[200], body={"allOf": [component.ref, self._refer("JWTCsrfToken")]}, examples={}
                 )
-        return dict(sorted(answers.items()))
+        return answers
 
     def _response(self, answer: Answer) -> Any:
         body: Any = answer.body

@@ -33,6 +33,7 @@ __all__ = [
     "ago",
     "as_json",
     "columns",
+    "confirm",
     "find_user",
     "journal_needed",
     "printable",
@@ -150,6 +151,22 @@ def actor(command: str) -> str:
     except (KeyError, OSError, ImportError):
         name = "?"  # a container's user need not have a name
     return f"manage.py {command} ({name})"
+
+
+def confirm(what: str, *, done: str, is_json: bool) -> None:
+    """Have somebody type "yes" to what is about to happen. ``done``: the word for it once it is, as "revoked".
+
+    :raises CommandError: when the answer is another one, or nobody can be asked.
+    """
+    nothing = f"Nothing was {done}"
+    if is_json:
+        raise CommandError(f"{nothing}: with --json nobody is asked. Add --no-input.")
+    try:
+        answer = input(f"This {what}. Type 'yes' to go on: ")
+    except EOFError:
+        raise CommandError(f"{nothing}: there is nobody to ask. Add --no-input.") from None
+    if answer.strip() != "yes":
+        raise CommandError(f"{nothing}.")
 
 
 def ago(moment: datetime) -> str:

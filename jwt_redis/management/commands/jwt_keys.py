@@ -14,7 +14,7 @@ from django.db import Error as DatabaseError
 from jwt_redis import journal, key_files, sessions
 from jwt_redis.conf import Keys, config, leeway_seconds, longest_lifetime, problems, simplejwt_setting
 from jwt_redis.key_files import LEAKED, RETIRED, SIGNING, VERIFYING, Change, Entry, KeyFiles
-from jwt_redis.management.base import TerminalCommand, actor, as_json, redis_needed, table
+from jwt_redis.management.base import TerminalCommand, actor, as_json, confirm, redis_needed, table
 from jwt_redis.sessions.parts import valid_reason
 from jwt_redis.signing_keys import ALGORITHMS, valid_kid
 from jwt_redis.store.commands import MARGIN
@@ -130,7 +130,8 @@ class Command(TerminalCommand):
             raise CommandError(
                 f"There is no key {kid!r}, only {', '.join(listed)}. If it was one, and was removed already: --unknown."
             )
-        self._confirm(kid, no_input=options["no_input"])
+        if not options["no_input"]:
+            confirm(f"refuses every token that {kid} has signed, for ever", done="changed", is_json=self.is_json)
         if keys is None or keys.directory is None:
             added = self._refuse(kid, reason)
             where = "SIMPLE_JWT" if kid == NO_KID else 'JWT_REDIS["KEYS"]'
@@ -165,18 +166,6 @@ class Command(TerminalCommand):
     def _refuse(self, kid: str, reason: str) -> bool:
         with redis_needed(), journal.acting_as(actor("jwt_keys")):
             return sessions.revoke_key(kid, reason=reason)
-
-    def _confirm(self, kid: str, *, no_input: bool) -> None:
-        if no_input:
-            return
-        if self.is_json:
-            raise CommandError("Nothing was changed: with --json nobody is asked. Add --no-input.")
-        try:
-            answer = input(f"This refuses every token that {kid} has signed, for ever. Type 'yes' to go on: ")
-        except EOFError:
-            raise CommandError("Nothing was changed: there is nobody to ask. Add --no-input.") from None
-        if answer.strip() != "yes":
-            raise CommandError("Nothing was changed.")
 
     def _said_leaked(self, kid: str, successor: str | None, added: bool, more: str) -> None:
         was = "is refused" if added else "was refused before"

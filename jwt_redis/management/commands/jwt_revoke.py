@@ -11,7 +11,7 @@ from django.utils.dateparse import parse_datetime
 from rest_framework_simplejwt.exceptions import TokenError
 
 from jwt_redis import journal, sessions
-from jwt_redis.management.base import TerminalCommand, actor, as_json, find_user, printable, redis_needed
+from jwt_redis.management.base import TerminalCommand, actor, as_json, confirm, find_user, printable, redis_needed
 from jwt_redis.sessions.parts import valid_reason, valid_sid
 from jwt_redis.verdicts import is_jti
 
@@ -137,15 +137,8 @@ class Command(TerminalCommand):
         if self.dry_run:
             self._would(f"revoke {which}.", None)
             return
-        if ask and self.is_json:
-            raise CommandError("Nothing was revoked: with --json nobody is asked. Add --no-input.")
         if ask:
-            try:
-                answer = input(f"This revokes {which}. Type 'yes' to go on: ")
-            except EOFError:
-                raise CommandError("Nothing was revoked: there is nobody to ask. Add --no-input.") from None
-            if answer.strip() != "yes":
-                raise CommandError("Nothing was revoked.")
+            confirm(f"revokes {which}", done="revoked", is_json=self.is_json)
         in_force = sessions.revoke_everything(moment, reason=self.reason)
         done = f"Everything from before {in_force.isoformat()} is revoked, in every process within a second."
         self._say(None, done, done, before=in_force)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from jwt_redis import keys
 from jwt_redis.conf import config
 from jwt_redis.store.commands.command import Command, load_script, policy, revocation_on_user
 from jwt_redis.store.commands.replies import Written, read_written
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,25 +111,21 @@ def read_refused(jti: str) -> Command[bool]:
 
 def refuse_key(kid: str, *, reason: str) -> Command[Listed]:
     """Refuse all that a key has signed, and will sign."""
-    return Command(
-        keys=(keys.log_key(), keys.marker_key()),
-        args=(policy()[1], kid, reason),
-        parse=lambda reply: Listed(bool(reply[2]), read_written(reply[1])),
-        script=load_script("refuse_key", False),
-        names_store=True,
-        proves_primary=True,
-        is_revocation=True,
-    )
+    return _of_everybody("refuse_key", (kid, reason), lambda reply: Listed(bool(reply[2]), read_written(reply[1])))
 
 
 def revoke_everything(before_ms: int | None, *, reason: str) -> Command[Everything]:
     """Trust nobody from before a moment, now if None; and the moment in force afterwards."""
-    args = (policy()[1], "" if before_ms is None else before_ms, reason)
+    args = ("" if before_ms is None else before_ms, reason)
+    return _of_everybody("revoke_everything", args, lambda reply: Everything(int(reply[2]), read_written(reply[1])))
+
+
+def _of_everybody(name: str, args: Sequence[str | int], parse: Callable[[Any], T]) -> Command[T]:
     return Command(
         keys=(keys.log_key(), keys.marker_key()),
-        args=args,
-        parse=lambda reply: Everything(int(reply[2]), read_written(reply[1])),
-        script=load_script("revoke_everything", False),
+        args=(policy()[1], *args),
+        parse=parse,
+        script=load_script(name, False),
         names_store=True,
         proves_primary=True,
         is_revocation=True,
