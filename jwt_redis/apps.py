@@ -15,10 +15,11 @@ class JWTRedisConfig(AppConfig):
 
     def ready(self) -> None:
         """Imported here: both need the app registry."""
-        from jwt_redis import backends, checks, last_login, notices, receivers
+        from jwt_redis import checks, last_login, notices, receivers
         from jwt_redis.oauth import checks as checks_of_oauth
         from jwt_redis.openid import checks as checks_of_openid
         from jwt_redis.pages import checks as checks_of_pages
+        from jwt_redis.signing import backends
 
         backends.install()
         checks.register()

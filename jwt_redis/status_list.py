@@ -20,9 +20,9 @@ from django.core.exceptions import ImproperlyConfigured
 from django.utils.crypto import salted_hmac
 from rest_framework_simplejwt import state
 
-from jwt_redis import backends
 from jwt_redis.conf import StatusList, config
 from jwt_redis.records import Marker
+from jwt_redis.signing import backends
 
 __all__ = [
     "CLAIMS",

@@ -27,9 +27,9 @@ from rest_framework_simplejwt import settings as simplejwt
 from rest_framework_simplejwt.backends import TokenBackend
 
 from jwt_redis import observers
-from jwt_redis.backends import KeyedBackend
 from jwt_redis.conf import config
 from jwt_redis.observers import Observer
+from jwt_redis.signing.backends import KeyedBackend
 from jwt_redis.verdicts import Claims
 
 __all__ = ["REMEMBERED", "Remembered", "clear", "decode", "recall"]

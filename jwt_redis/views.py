@@ -22,7 +22,7 @@ from rest_framework_simplejwt import views as stock
 from rest_framework_simplejwt.exceptions import AuthenticationFailed, InvalidToken, TokenError
 from rest_framework_simplejwt.tokens import Token
 
-from jwt_redis import backends, cookies, journal, sessions, stock_blacklist
+from jwt_redis import cookies, journal, sessions, stock_blacklist
 from jwt_redis.authentication import JWTAuthentication
 from jwt_redis.conf import config
 from jwt_redis.cookie_views import ClearsCookiesMixin, CookieMixin, SetsCookiesMixin, TakesCookieMixin
@@ -32,6 +32,7 @@ from jwt_redis.exceptions import RevocationUnavailable
 from jwt_redis.keys import user_id
 from jwt_redis.permissions import HasLiveSession
 from jwt_redis.sessions.publishing import hear_of_keys
+from jwt_redis.signing import backends
 from jwt_redis.tokens import RefreshToken
 from jwt_redis.verdicts import is_sid
 

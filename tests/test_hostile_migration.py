@@ -19,12 +19,13 @@ from django.test import Client, override_settings
 from rest_framework_simplejwt import settings as simplejwt
 from rest_framework_simplejwt.utils import get_md5_hash_password
 
-from jwt_redis import backends, sessions
+from jwt_redis import sessions
 from jwt_redis.decoding import claims_of
 from jwt_redis.diagnosis import diagnose
 from jwt_redis.fingerprints import fingerprints
 from jwt_redis.keys import NOBODY, marker_key, user_key
 from jwt_redis.models import Revocation
+from jwt_redis.signing import backends
 from jwt_redis.store import commands, markers
 from jwt_redis.store.client import execute
 from jwt_redis.takeover import Listing, take_over

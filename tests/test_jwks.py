@@ -18,8 +18,9 @@ from django.conf import settings
 from django.core.handlers.wsgi import WSGIHandler
 from django.test import Client, override_settings
 
-from jwt_redis import backends, sessions
-from jwt_redis.signing_keys import ALGORITHMS, generate, thumbprint
+from jwt_redis import sessions
+from jwt_redis.signing import backends
+from jwt_redis.signing.keys import ALGORITHMS, generate, thumbprint
 from jwt_redis.store import markers
 from jwt_redis.testing.servers import RedisServer
 from jwt_redis.tokens import AccessToken

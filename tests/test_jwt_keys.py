@@ -17,10 +17,11 @@ from django.test import override_settings
 from rest_framework.test import APIClient
 from rest_framework_simplejwt import state
 
-from jwt_redis import key_files, sessions
+from jwt_redis import sessions
 from jwt_redis.diagnosis import diagnose
 from jwt_redis.management.commands import jwt_keys
 from jwt_redis.models import Revocation
+from jwt_redis.signing import key_files
 from jwt_redis.tokens import AccessToken
 from jwt_redis.verdicts import NO_KID
 from tests.test_redis_failure import bearer

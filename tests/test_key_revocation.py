@@ -25,11 +25,12 @@ from rest_framework_simplejwt import state
 from rest_framework_simplejwt.exceptions import TokenError
 from rest_framework_simplejwt.tokens import UntypedToken as StockUntypedToken
 
-from jwt_redis import backends, decoding, key_files, near_cache, sessions, signals
+from jwt_redis import decoding, near_cache, sessions, signals
 from jwt_redis.exceptions import NoSigningKey, RevocationUnavailable, RevokedToken
 from jwt_redis.models import Revocation
 from jwt_redis.near_cache.memory import Memory
-from jwt_redis.signing_keys import make_key
+from jwt_redis.signing import backends, key_files
+from jwt_redis.signing.keys import make_key
 from jwt_redis.store import client, commands, gate, markers
 from jwt_redis.store.commands import LogEntry
 from jwt_redis.testing.servers import RedisServer

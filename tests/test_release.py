@@ -48,7 +48,7 @@ EXTRAS = {
     "devices": "from jwt_redis.devices import describe; assert describe({firefox!r}) == 'Firefox on Linux'",
     "spectacular": "import jwt_redis.contrib.spectacular",
     "ninja": "from jwt_redis.contrib.ninja import AsyncJWTAuth, JWTAuth",
-    "keys": "from jwt_redis.signing_keys import generate; assert generate('ES256')[0].is_asymmetric",
+    "keys": "from jwt_redis.signing.keys import generate; assert generate('ES256')[0].is_asymmetric",
     "openid": "import jwt; jwt.get_algorithm_by_name('RS256')",
     "channels": "import channels.generic.websocket; from jwt_redis.contrib.channels import LiveSessionMixin",
     "webhooks": "import jwt_redis.contrib.webhooks.pushing",

@@ -28,13 +28,14 @@ from rest_framework_simplejwt.backends import TokenBackend
 from rest_framework_simplejwt.exceptions import TokenError
 from rest_framework_simplejwt.tokens import RefreshToken as StockRefreshToken
 
-from jwt_redis import backends, key_files, token_memo
-from jwt_redis.backends import KeyedBackend
+from jwt_redis import token_memo
 from jwt_redis.checks import check_keys, check_keys_for_deployment, check_settings
 from jwt_redis.conf import config
 from jwt_redis.decoding import claims_of, decode, decode_to_end
 from jwt_redis.exceptions import NoSigningKey
-from jwt_redis.signing_keys import ALGORITHMS, generate, make_key, public_jwk, thumbprint
+from jwt_redis.signing import backends, key_files
+from jwt_redis.signing.backends import KeyedBackend
+from jwt_redis.signing.keys import ALGORITHMS, generate, make_key, public_jwk, thumbprint
 from jwt_redis.tokens import AccessToken
 from jwt_redis.verdicts import NO_KID
 
@@ -514,7 +515,9 @@ def test_a_directory_that_is_damaged_is_named_and_logs_nobody_out(
     assert AccessToken(token).payload
     looked()
     assert AccessToken(access()).payload
-    assert [record.event for record in caplog.records if record.name == "jwt_redis.backends"] == ["keys_unreadable"]
+    assert [record.event for record in caplog.records if record.name == "jwt_redis.signing.backends"] == [
+        "keys_unreadable"
+    ]
     assert [message.id for message in check_keys()] == ["jwt_redis.E020"]
     assert "keys.json" in check_keys()[0].msg
     with pytest.raises(ValueError, match=r"keys\.json"), key_files.changing(str(folder)):
@@ -550,7 +553,7 @@ def test_a_directory_within_a_repository_is_refused(tmp_path: Path) -> None:
 def test_a_writer_that_is_killed_leaves_the_keys_from_before(folder: Path) -> None:
     code = (
         "import os, sys\n"
-        "from jwt_redis import key_files\n"
+        "from jwt_redis.signing import key_files\n"
         "count = 0\n"
         "real = os.fsync\n"
         "def fsync(fd):\n"
@@ -581,7 +584,7 @@ def test_a_writer_that_is_killed_leaves_the_keys_from_before(folder: Path) -> No
 def test_two_writers_do_not_lose_each_others_keys(folder: Path) -> None:
     code = (
         "import django, sys; django.setup()\n"
-        "from jwt_redis import key_files\n"
+        "from jwt_redis.signing import key_files\n"
         "for _ in range(5):\n"
         "    with key_files.changing(sys.argv[1]) as change: change.create('ES256', 'HS256')\n"
     )

@@ -7,8 +7,8 @@ from typing import Any
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Warning
 
-from jwt_redis import backends, key_files
 from jwt_redis.conf import config, problems, simplejwt_setting
+from jwt_redis.signing import backends, key_files
 
 __all__ = ["check_keys", "check_keys_for_deployment"]
 

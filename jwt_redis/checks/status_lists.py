@@ -9,9 +9,9 @@ from django.core.checks import CheckMessage, Warning
 from django.core.exceptions import ImproperlyConfigured
 from django.urls import Resolver404, get_script_prefix, resolve
 
-from jwt_redis import backends
 from jwt_redis.conf import StatusList, config, simplejwt_setting
 from jwt_redis.exceptions import NoSigningKey
+from jwt_redis.signing import backends
 
 __all__ = ["check_status_list"]
 

@@ -6,10 +6,11 @@ from collections.abc import Iterator
 
 from django.db import Error as DatabaseError
 
-from jwt_redis import backends, journal, key_files
+from jwt_redis import journal
 from jwt_redis.conf import config
 from jwt_redis.diagnosis.findings import Finding, ok, problem, warning
 from jwt_redis.diagnosis.sizes import counted
+from jwt_redis.signing import backends, key_files
 from jwt_redis.verdicts import NO_KID
 
 __all__ = ["check_keys"]

@@ -11,7 +11,7 @@ from typing import Any, Final
 from rest_framework_simplejwt.exceptions import TokenError
 from rest_framework_simplejwt.tokens import Token
 
-from jwt_redis import backends, near_cache, observers, signals
+from jwt_redis import near_cache, observers, signals
 from jwt_redis.conf import FailurePolicy, config, leeway_seconds
 from jwt_redis.decoding import claims_of, decode
 from jwt_redis.exceptions import RevocationUnavailable, StoreNotReady
@@ -23,6 +23,7 @@ from jwt_redis.records import EndedSession, Marker, UserState
 from jwt_redis.recovery import atrusted, is_blocked, note_failure, trusted
 from jwt_redis.sessions.observing import UNAVAILABLE, observed
 from jwt_redis.sessions.parts import marker_command, with_marker
+from jwt_redis.signing import backends
 from jwt_redis.store import commands, markers
 from jwt_redis.store.client import aexecute, execute
 from jwt_redis.store.commands import Command

@@ -9,7 +9,7 @@ from typing import Any
 
 from rest_framework_simplejwt.tokens import Token
 
-from jwt_redis import backends, signals
+from jwt_redis import signals
 from jwt_redis.conf import longest_session
 from jwt_redis.decoding import claims_of, decode
 from jwt_redis.journal import Entry
@@ -18,7 +18,8 @@ from jwt_redis.models import Revocation
 from jwt_redis.operations import Done, Event, Operation, UseCase, arun, run
 from jwt_redis.sessions.ending import ending
 from jwt_redis.sessions.parts import moment_of, valid_reason
-from jwt_redis.signing_keys import valid_kid
+from jwt_redis.signing import backends
+from jwt_redis.signing.keys import valid_kid
 from jwt_redis.store import commands, markers
 from jwt_redis.store.commands import Everything, Listed
 from jwt_redis.verdicts import is_jti

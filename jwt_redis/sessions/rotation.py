@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from rest_framework_simplejwt.tokens import Token
 
-from jwt_redis import backends, near_cache, observers, signals, status_list, stock_blacklist
+from jwt_redis import near_cache, observers, signals, status_list, stock_blacklist
 from jwt_redis.conf import config
 from jwt_redis.decoding import claims_of
 from jwt_redis.devices import Device
@@ -22,6 +22,7 @@ from jwt_redis.records import EndedSession, Marker, SessionRecord
 from jwt_redis.sessions.ending import confirmed, ended_events
 from jwt_redis.sessions.observing import UNAVAILABLE, observed
 from jwt_redis.sessions.parts import new_nonce, with_marker
+from jwt_redis.signing import backends
 from jwt_redis.store import commands, markers
 from jwt_redis.store.commands import Rotation
 from jwt_redis.verdicts import KEY_REVOKED, SID_CLAIM, STORE_LOST, TOKEN_BLACKLISTED, Claims

@@ -7,8 +7,8 @@ from typing import Any, Final
 
 from django.core.signals import setting_changed
 
-from jwt_redis import backends
 from jwt_redis.records import Marker
+from jwt_redis.signing import backends
 from jwt_redis.store import gate
 from jwt_redis.store.gate import UntrustedStore
 

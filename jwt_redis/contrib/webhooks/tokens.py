@@ -9,9 +9,9 @@ from urllib.parse import unquote
 import jwt
 from django.core.exceptions import ImproperlyConfigured
 
-from jwt_redis import backends
 from jwt_redis.conf import Webhooks, config
 from jwt_redis.contrib.webhooks.models import Delivery
+from jwt_redis.signing import backends
 
 __all__ = ["SESSION_REVOKED", "VERIFICATION", "claims_of", "sign", "signs_with"]
 

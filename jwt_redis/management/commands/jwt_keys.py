@@ -11,12 +11,13 @@ from typing import Any
 from django.core.management.base import CommandError, CommandParser
 from django.db import Error as DatabaseError
 
-from jwt_redis import journal, key_files, sessions
+from jwt_redis import journal, sessions
 from jwt_redis.conf import Keys, config, leeway_seconds, longest_lifetime, problems, simplejwt_setting
-from jwt_redis.key_files import LEAKED, RETIRED, SIGNING, VERIFYING, Change, Entry, KeyFiles
 from jwt_redis.management.base import TerminalCommand, actor, as_json, confirm, redis_needed, table
 from jwt_redis.sessions.parts import valid_reason
-from jwt_redis.signing_keys import ALGORITHMS, valid_kid
+from jwt_redis.signing import key_files
+from jwt_redis.signing.key_files import LEAKED, RETIRED, SIGNING, VERIFYING, Change, Entry, KeyFiles
+from jwt_redis.signing.keys import ALGORITHMS, valid_kid
 from jwt_redis.store.commands import MARGIN
 from jwt_redis.verdicts import NO_KID
 

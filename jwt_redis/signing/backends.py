@@ -28,10 +28,10 @@ from rest_framework_simplejwt import state
 from rest_framework_simplejwt.backends import TokenBackend
 from rest_framework_simplejwt.exceptions import TokenBackendError, TokenBackendExpiredToken
 
-from jwt_redis import key_files
 from jwt_redis.conf import Keys, config
 from jwt_redis.exceptions import NoSigningKey
-from jwt_redis.signing_keys import Key, KeySet, make_key, public_jwk, thumbprint
+from jwt_redis.signing import key_files
+from jwt_redis.signing.keys import Key, KeySet, make_key, public_jwk, thumbprint
 from jwt_redis.verdicts import NO_KID
 
 __all__ = ["KeyedBackend", "install", "kid_of", "load", "pre_kid_key", "published", "refuse", "refused"]
@@ -429,7 +429,7 @@ def install(**kwargs: Any) -> None:
         state.token_backend = _installed = KeyedBackend(_stock, wanted)
 
 
-setting_changed.connect(install, dispatch_uid="jwt_redis.backends.install")
+setting_changed.connect(install, dispatch_uid="jwt_redis.signing.backends.install")
 
 
 def _after_fork() -> None:

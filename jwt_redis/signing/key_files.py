@@ -19,7 +19,7 @@ from typing import Any, Final
 
 from django.core.files import locks
 
-from jwt_redis.signing_keys import ALGORITHMS, Key, KeySet, generate, is_kid, make_key
+from jwt_redis.signing.keys import ALGORITHMS, Key, KeySet, generate, is_kid, make_key
 from jwt_redis.verdicts import NO_KID
 
 __all__ = ["LEAKED", "RETIRED", "SIGNING", "VERIFYING", "Entry", "KeyFiles", "Stamp", "changing", "exposed", "stamp"]
