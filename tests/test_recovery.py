@@ -291,6 +291,22 @@ def test_the_blacklist_strategy_does_not_run_where_redis_evicts(alice: Any) -> N
         assert "evicts" in str(caught.value.__cause__)
 
 
+def test_nor_where_redis_is_told_to_evict_meanwhile(alice: Any) -> None:
+    with RedisServer(options={"maxmemory": "64mb"}) as server, pointed_at(server, STRATEGY="blacklist"):
+        pair = Pair(alice)
+        assert reason(pair.access) is None
+        with server.client() as client:
+            client.config_set("maxmemory-policy", "allkeys-lru")
+            # Now, and not in some seconds: the connections stay, which the gate has let through.
+            recovery.reset(setting="CACHES")
+            with pytest.raises(RevocationUnavailable) as caught:
+                sessions.explain(str(pair.access))
+            assert "evicts" in str(caught.value.__cause__)
+            client.config_set("maxmemory-policy", "noeviction")
+        wait_for(lambda: answers(pair.access), "it is asked again")
+        assert reason(pair.access) is None
+
+
 # The journal -------------------------------------------------------------------------------------------------------
 
 
