@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import copy
 import logging
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from typing import Any, Final
 
@@ -19,7 +20,7 @@ from jwt_redis.signing.backends import kid_of
 from jwt_redis.token_memo import REMEMBERED, Remembered
 from jwt_redis.verdicts import Claims, read_claims
 
-__all__ = ["CRASHES", "UNFIT", "claims_of", "decode", "decode_to_end", "one_error", "unreadable"]
+__all__ = ["CRASHES", "UNFIT", "claims_of", "decode", "decode_to_end", "decode_to_revoke", "one_error", "unreadable"]
 
 logger = logging.getLogger(__name__)
 
@@ -79,6 +80,26 @@ def decode_to_end(raw_token: str | bytes) -> Token:
     """
     with one_error():
         return _TokenToEnd(raw_token)  # type: ignore[arg-type]
+
+
+def decode_to_revoke(token: str | bytes | Token) -> Token:
+    """A token of any type that is good, or will be: one that is not good yet, as where another host's clock is ahead,
+    has to be gone before it is (RFC 7009 section 2.1). A ``Token`` was verified already.
+
+    :raises TokenError: when it has expired or is not good, or lacks what a verdict needs.
+    """
+    try:
+        found = decode(token)
+        claims_of(found)
+    except TokenError:
+        early = None
+        if not isinstance(token, Token):
+            with suppress(TokenError):
+                early = decode_to_end(token)
+        if early is None or claims_of(early).exp <= time.time():
+            raise
+        return early
+    return found
 
 
 def claims_of(token: Token) -> Claims:

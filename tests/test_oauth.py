@@ -14,6 +14,7 @@ from urllib.parse import quote, quote_plus, urlencode
 
 import jwt
 import pytest
+import time_machine
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from django.core.exceptions import ImproperlyConfigured
@@ -139,6 +140,22 @@ def test_a_token_that_is_not_good_is_revoked_already(alice: Any, kind: str) -> N
     assert (answer.status_code, answer.content) == (200, b"")
     assert is_good(good)
     assert introspect(token).json() == {"active": False}
+
+
+@pytest.mark.parametrize("claim", ["nbf", "iat"])
+def test_a_token_that_is_not_good_yet_never_will_be(alice: Any, claim: str) -> None:
+    """For an ``iat`` it takes no more than a clock that is ahead elsewhere."""
+    refresh = sessions.open_session(alice)
+    for token in (refresh.access_token, refresh):
+        token.payload[claim] = int(time.time()) + 30
+        raw = str(token)
+        assert introspect(raw).json() == {"active": False}
+        assert sessions.check(token).allowed
+        assert revoke(raw).status_code == 200
+        assert not sessions.check(token).allowed
+        with time_machine.travel(time.time() + 31, tick=True):
+            assert introspect(raw).json() == {"active": False}
+    assert Revocation.objects.count() == 2
 
 
 def signed(claims: dict[str, Any]) -> str:
@@ -697,7 +714,9 @@ def test_a_project_adds_what_it_has_besides() -> None:
         assert http.get(f"{WELL_KNOWN}/tenant").json()["token_endpoint"] == "https://auth.example.com/token"
 
 
-@pytest.mark.parametrize("named", [None, "my-site", "http://auth.example.com", "https://auth.example.com?x"])
+@pytest.mark.parametrize(
+    "named", [None, "my-site", "http://auth.example.com", "https://auth.example.com?x", "https://auth.example.com#x"]
+)
 def test_an_issuer_that_is_no_url_has_no_metadata_and_the_check_says_so(named: str | None) -> None:
     assert check_oauth() == []
     with override_settings(SIMPLE_JWT={**oauth_settings.SIMPLE_JWT, "ISSUER": named}):

@@ -8,7 +8,7 @@ from rest_framework_simplejwt.exceptions import TokenError
 
 from jwt_redis import journal, sessions
 from jwt_redis.conf import config
-from jwt_redis.decoding import claims_of, decode
+from jwt_redis.decoding import decode_to_revoke
 from jwt_redis.oauth.clients import Caller, authenticate
 from jwt_redis.oauth.introspection import describe, is_known_type
 from jwt_redis.oauth.protocol import OAuthError, ProtocolView, invalid_request
@@ -34,8 +34,7 @@ class RevokeView(ProtocolView):
         caller = authenticate(request, form, self)
         raw = _token(form)
         try:
-            token = decode(raw)
-            claims_of(token)
+            token = decode_to_revoke(raw)
         except TokenError:
             return Response()
         owner = token.payload.get(config().oauth.client_claim)

@@ -11,7 +11,7 @@ from rest_framework_simplejwt.tokens import Token
 
 from jwt_redis import signals
 from jwt_redis.conf import longest_session
-from jwt_redis.decoding import claims_of, decode
+from jwt_redis.decoding import claims_of, decode_to_revoke
 from jwt_redis.journal import Entry
 from jwt_redis.keys import user_id
 from jwt_redis.models import Revocation
@@ -37,7 +37,7 @@ __all__ = [
 
 
 def _revoke(token: str | Token, reason: str) -> tuple[Operation[Any], UseCase]:
-    verified: Any = decode(token)
+    verified: Any = decode_to_revoke(token)
     claims = claims_of(verified)
     case = UseCase("revoke_token", claims.user, claims.sid)
     if claims.sid is not None and claims.owns_session:
@@ -61,6 +61,8 @@ def _blacklist(user: str, jti: str, exp: int, reason: str, sid: str = "") -> Ope
 def revoke_token(token: str | Token, *, reason: str = "revoked") -> bool:
     """Revoke a token of any type. A refresh or sliding token takes its session along (RFC 7009 section 2.1), an
     access token goes alone. True when that changed anything: revoking twice is no error.
+
+    One that is not good yet (``nbf``, or an ``iat`` by a clock that is ahead) is revoked before it is.
 
     :raises TokenError: when the token is expired or not good, so that there is nothing to revoke.
     """
