@@ -16,6 +16,7 @@ from urllib.parse import urlencode
 import jwt
 import pytest
 import redis
+import time_machine
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from django.core.management import call_command
 from django.db import connection, connections
@@ -27,10 +28,11 @@ from jwt_redis.conf import problems
 from jwt_redis.exceptions import RevocationUnavailable, RevokedToken
 from jwt_redis.models import ProviderSession, Revocation
 from jwt_redis.openid.checks import check_openid
-from jwt_redis.openid.logout_tokens import LogoutToken
+from jwt_redis.openid.logout_tokens import BadLogoutToken, LogoutToken, read
 from jwt_redis.openid.views import BackchannelLogoutView
 from jwt_redis.testing.servers import RedisServer
 from tests import oauth_settings
+from tests.jwk_examples import PRIVATE_SET, PUBLIC_SET, SECRET_SET
 from tests.openid import CLIENT, EVENT, ISSUER, JWKS, KEY, NEXT_KEY, OTHERS_KEY, PROVIDERS, jwk, logout_token
 from tests.test_redis_failure import pointed_at
 
@@ -301,6 +303,31 @@ def test_what_is_allowed_is_accepted(alice: Any, changes: dict[str, Any]) -> Non
     named = sign_in(alice)
     accepted(logout_token(**changes))
     assert not is_good(named)
+
+
+def test_the_example_of_the_specification_is_a_logout_and_that_of_rfc_8417_is_none() -> None:
+    """Section 2.4. RFC 8417 section 2.1.2 has it without ``exp``, which errata set 1 made required."""
+    example = {
+        "iss": "https://server.example.com",
+        "sub": "248289761001",
+        "aud": "s6BhdRkqt3",
+        "iat": 1471566154,
+        "exp": 1471569754,
+        "jti": "bWJq",
+        "sid": "08a5019c-17e1-4977-8f42-65a12843ea02",
+        "events": {"http://schemas.openid.net/event/backchannel-logout": {}},
+    }
+    provider = {"client_id": example["aud"], "jwks": JWKS}
+    known = {**oauth_settings.JWT_REDIS, "OPENID_PROVIDERS": {example["iss"]: provider}}
+    with override_settings(JWT_REDIS=known), time_machine.travel(1471566154, tick=True):
+        token = read(logout_token(**example))
+        assert (token.provider.issuer, token.sid, token.subject, token.jti) == (
+            *(example["iss"], example["sid"], example["sub"], example["jti"]),
+        )
+        with pytest.raises(BadLogoutToken, match="exp: a number is needed"):
+            read(logout_token(**{**example, "exp": ...}))
+    with override_settings(JWT_REDIS=known):
+        assert refused(logout_token(**example)).startswith("iat: it is too old")
 
 
 @pytest.mark.parametrize("kind", ["logout+jwt", "application/logout+jwt", "LOGOUT+JWT", "JWT", ...])
@@ -756,6 +783,18 @@ def test_keys_that_nobody_can_use_are_passed_over(key_server: KeyServer) -> None
 
 
 # Settings, checks, cleaning up -------------------------------------------------------------------------------------
+
+
+def test_the_sets_of_rfc_7517_are_read() -> None:
+    """Appendices A.1 and A.3: an RSA key for signatures, one for encryption, and secrets."""
+    ec_key, rsa_key = (jwt.PyJWK(one, "ES256" if one["kty"] == "EC" else "RS256").key for one in PRIVATE_SET["keys"])
+    found = {"keys": [*SECRET_SET["keys"], *PUBLIC_SET["keys"]]}
+    for kid in ("2011-04-29", None):
+        raw = jwt.encode({"a": 1}, rsa_key, "RS256", headers={} if kid is None else {"kid": kid})
+        assert public_keys.verified(raw, found, None, ("RS256", "ES256"))[1] == {"a": 1}
+    raw = jwt.encode({"a": 1}, ec_key, "ES256", headers={"kid": "1"})
+    with pytest.raises(public_keys.BadSignature, match="no such key"):
+        public_keys.verified(raw, found, None, ("RS256", "ES256"))
 
 
 @pytest.mark.parametrize(

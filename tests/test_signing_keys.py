@@ -38,6 +38,7 @@ from jwt_redis.signing.backends import KeyedBackend
 from jwt_redis.signing.keys import ALGORITHMS, generate, make_key, public_jwk, thumbprint
 from jwt_redis.tokens import AccessToken
 from jwt_redis.verdicts import NO_KID
+from tests.jwk_examples import PRIVATE_SET, PUBLIC_SET, SECRET_SET
 
 SECRET = "a secret of today that is long enough for HS256 to be content with"
 OTHER = "a secret of tomorrow that is long enough for HS256 to be content with"
@@ -312,17 +313,41 @@ def test_audience_and_issuer_hold_for_named_keys(monkeypatch: pytest.MonkeyPatch
 
 
 def test_the_thumbprint_is_that_of_the_rfc() -> None:
-    # RFC 7638 section 3.1.
-    n = (
-        "0vx7agoebGcQSuuPiLJXZptN9nndrQmbXEps2aiAFbWhM78LhWx4cbbfAAtVT86zwu1RK7aPFFxuhDR1L6tSoc_BJECPebWKRXjBZCiFV4n3oknjhMs"
-        "tn64tZ_2W-5JsGY4Hc5n9yBXArwl93lqt7_RN5w6Cf0h4QyQ5v-65YGjQR0_FDW2QvzqY368QQMicAtaSqzs8KJZgnYb9c7d0zgdAZHzu6qMQvRL5hajr"
-        "n1n91CbOpbISD08qNLyrdkt-bFTWhAI4vMQFh6WeZu0fM4lFd2NcRwr3XPksINHaQ-G_xBniIqbw0Ls1jF44-csFCur-kEgU8awapJzKnqDKgw"
-    )
-    key = make_key("rfc", "RS256", {"kty": "RSA", "n": n, "e": "AQAB", "alg": "RS256", "kid": "2011-04-29"})
+    # RFC 7638 section 3.1: the RSA key of RFC 7517's examples.
+    (rsa_key,) = (one for one in PUBLIC_SET["keys"] if one["kty"] == "RSA")
+    key = make_key("rfc", "RS256", rsa_key)
     assert thumbprint("RS256", key.verifying) == "NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs"
     # RFC 8037 appendix A.3.
     okp = {"kty": "OKP", "crv": "Ed25519", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}
     assert thumbprint("EdDSA", make_key("rfc", "EdDSA", okp).verifying) == "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k"
+
+
+def test_the_private_keys_of_the_rfc_are_read_and_published_as_its_public_ones() -> None:
+    """RFC 7517 appendices A.1 and A.2."""
+    for private, public in zip(PRIVATE_SET["keys"], PUBLIC_SET["keys"], strict=True):
+        alg = "RS256" if private["kty"] == "RSA" else "ES256"
+        # One of the two says that it is for encryption.
+        key = make_key(private["kid"], alg, {**private, "use": "sig"})
+        assert public_jwk(key) == {**public, "alg": alg, "use": "sig"}
+        signed = jwt.encode({"a": 1}, key.signing, alg)
+        assert jwt.decode(signed, make_key("k", alg, {**public, "use": "sig"}).verifying, algorithms=[alg]) == {"a": 1}
+
+
+def test_the_secrets_of_the_rfc_are_read_and_never_published() -> None:
+    """RFC 7517 appendix A.3, the token of RFC 7515 appendix A.1."""
+    wrapping, signing = SECRET_SET["keys"]
+    with pytest.raises(ValueError, match="says that it is for 'A128KW'"):
+        make_key("k", "HS256", wrapping)
+    key = make_key("k", "HS256", signing)
+    token = (
+        "eyJ0eXAiOiJKV1QiLA0KICJhbGciOiJIUzI1NiJ9.eyJpc3MiOiJqb2UiLA0KICJleHAiOjEzMDA4MTkzODAsDQogImh0dHA6Ly9leGFtcGxlLm"
+        "NvbS9pc19yb290Ijp0cnVlfQ.dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk"
+    )
+    options: Any = {"verify_exp": False}
+    claims = jwt.decode(token, key.verifying, algorithms=["HS256"], options=options)
+    assert claims == {"iss": "joe", "exp": 1300819380, "http://example.com/is_root": True}
+    with pytest.raises(ValueError, match="no public half"):
+        public_jwk(key)
 
 
 @pytest.mark.parametrize(
@@ -338,6 +363,8 @@ def test_the_thumbprint_is_that_of_the_rfc() -> None:
         ("k", "RS256", pem(rsa.generate_private_key(public_exponent=65537, key_size=1024)), "1024 bits"),  # noqa: S505
         ("k", "RS256", pem(ED_KEY), "no key for RS256"),
         ("k", "RS256", {"kty": "oct", "k": "AAAA", "alg": "HS256"}, "says that it is for 'HS256'"),
+        ("k", "ES256", PRIVATE_SET["keys"][0], "says that it is for 'enc'"),
+        ("k", "RS256", {**PUBLIC_SET["keys"][1], "key_ops": ["encrypt"]}, "signs and verifies nothing"),
         ("k", "EdDSA", pem(EC_KEY), "no key for EdDSA|another curve"),
         ("-k", "HS256", SECRET, "kid"),
         ("a,b", "HS256", SECRET, "kid"),

@@ -109,6 +109,8 @@ def make_key(kid: str, alg: str, material: str | bytes | Mapping[str, Any]) -> K
     jwk = _as_jwk(material)
     if jwk is not None and jwk.get("alg", alg) != alg:
         raise ValueError(f"{kid}: the key says that it is for {jwk['alg']!r}, and not for {alg}")
+    if jwk is not None:
+        _check_use(kid, jwk)
     try:
         algorithm = jwt.PyJWS().get_algorithm_by_name(alg)
     except NotImplementedError as error:
@@ -144,6 +146,15 @@ def _as_jwk(material: str | bytes | Mapping[str, Any]) -> dict[str, Any] | None:
     except (ValueError, RecursionError):
         return None
     return found if isinstance(found, dict) and "kty" in found else None
+
+
+def _check_use(kid: str, jwk: Mapping[str, Any]) -> None:
+    """RFC 7517 sections 4.2 and 4.3: what it says that it is for."""
+    if jwk.get("use", "sig") != "sig":
+        raise ValueError(f"{kid}: the key says that it is for {jwk['use']!r}, and not for signatures")
+    operations = jwk.get("key_ops", ["sign"])
+    if not isinstance(operations, list) or not {"sign", "verify"} & set(map(str, operations)):
+        raise ValueError(f"{kid}: the key says by its key_ops that it signs and verifies nothing")
 
 
 def _check_public(kid: str, alg: str, public: Any) -> None:
