@@ -16,7 +16,7 @@ import subprocess
 import threading
 import time
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -40,6 +40,7 @@ from token_status_list import BitArray
 
 import jwt_redis
 from jwt_redis import sessions, status_list
+from jwt_redis.conf import StatusList
 from jwt_redis.exceptions import RevocationUnavailable, RevokedToken
 from jwt_redis.journal import Entry
 from jwt_redis.models import Revocation
@@ -49,6 +50,7 @@ from jwt_redis.testing.servers import RedisServer
 from jwt_redis.tokens import AccessToken, RefreshToken, SlidingToken, UntypedToken
 from tests.blocks import ROOT, blocks
 from tests.legacy import refresh_token as legacy_refresh_token
+from tests.status_list_vectors import SIZE, VECTORS
 from tests.topology import Cluster, pointed_at
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -127,14 +129,7 @@ def refreshed(raw: str) -> RefreshToken:
 
 # The specification's vectors ---------------------------------------------------------------------------------------
 
-ONE_BIT = (
-    "eNrt3AENwCAMAEGogklACtKQPg9LugC9k_ACvreiogE"
-    "AAKkeCQAAAAAAAAAAAAAAAAAAAIBylgQAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
-    "AAAAAAAAAAAAAAAAAAAXG9IAAAAAAAAAPwsJAAAAAAAAAAAAAAAvhsSAAAAAAAAAAA"
-    "A7KpLAAAAAAAAAAAAAAAAAAAAAJsLCQAAAAAAAAAAADjelAAAAAAAAAAAKjDMAQAAA"
-    "ACAZC8L2AEb"
-)
-REVOKED = (0, 1993, 25460, 159495, 495669, 554353, 645645, 723232, 854545, 934534, 1000345)
+SHORT = (0, 3, 4, 5, 7, 8, 9, 13, 15)
 
 
 def as_redis_has_it(size: int, *indexes: int) -> bytes:
@@ -144,22 +139,62 @@ def as_redis_has_it(size: int, *indexes: int) -> bytes:
     return bytes(bits)
 
 
-def test_the_short_example_of_the_specification() -> None:
-    """Section 4.1."""
-    bits = as_redis_has_it(16, 0, 3, 4, 5, 7, 8, 9, 13, 15)
+def array_of(bits: int, size: int, statuses: Mapping[int, int]) -> bytes:
+    """Section 4.1: the first place of a byte is in its lowest bits."""
+    array = bytearray(size * bits // 8)
+    for index, status in statuses.items():
+        array[index * bits // 8] |= status << index * bits % 8
+    return bytes(array)
+
+
+def unpacked(lst: str) -> bytes:
+    return zlib.decompress(base64.urlsafe_b64decode(lst + "=" * (-len(lst) % 4)))
+
+
+def test_the_short_examples_of_the_specification() -> None:
+    """Sections 4.1 and 4.2."""
+    bits = as_redis_has_it(16, *SHORT)
     assert status_list.encode(bits.translate(status_list._MIRRORED)) == "eNrbuRgAAhcBXQ"
+    two_bits = dict(enumerate((1, 2, 0, 3, 0, 1, 0, 1, 1, 2, 3, 3)))
+    assert status_list.encode(array_of(2, 12, two_bits)) == "eNo76fITAAPfAgc"
 
 
-def test_the_vector_of_the_specification() -> None:
-    """Appendix C.1. Another DEFLATE may choose another encoding, of the same bytes."""
-    wanted = zlib.decompress(base64.urlsafe_b64decode(ONE_BIT + "=" * (-len(ONE_BIT) % 4)))
-    mirrored = as_redis_has_it(2**20, *REVOKED).translate(status_list._MIRRORED)
-    assert mirrored == wanted
-    ours = status_list.encode(mirrored)
-    assert "=" not in ours
-    read = BitArray.load({"bits": 1, "lst": ours})
-    assert len(read) == 2**20
-    assert [index for index in (*REVOKED, 1, 7, 8, 1992, 1994, 2**20 - 1) if read.get(index)] == list(REVOKED)
+@pytest.mark.parametrize("bits", VECTORS)
+def test_the_vectors_of_the_specification(bits: int) -> None:
+    """Appendix C; only lists of one bit are published. Another DEFLATE may encode the same bytes in another way."""
+    lst, statuses = VECTORS[bits]
+    array = array_of(bits, SIZE, statuses)
+    assert unpacked(lst) == array
+    if bits == 1:
+        assert as_redis_has_it(SIZE, *statuses).translate(status_list._MIRRORED) == array
+    ours = status_list.encode(array)
+    assert "=" not in ours and unpacked(ours) == array
+    read = BitArray.load({"bits": bits, "lst": ours})
+    assert len(read) == SIZE
+    around = {near for index in statuses for near in (index - 1, index, index + 1) if 0 <= near < SIZE}
+    assert {index: read.get(index) for index in around} == {index: statuses.get(index, 0) for index in around}
+
+
+# Section 8.2: what the specification's server answers with.
+SIGNED = (
+    "eyJhbGciOiJFUzI1NiIsImtpZCI6IjEyIiwidHlwIjoic3RhdHVzbGlzdCtqd3QifQ.eyJleHAiOjIyOTE3MjAxNzAsImlhdCI6MTY4NjkyMDE3MC"
+    "wiaXNzIjoiaHR0cHM6Ly9leGFtcGxlLmNvbSIsInN0YXR1c19saXN0Ijp7ImJpdHMiOjEsImxzdCI6ImVOcmJ1UmdBQWhjQlhRIn0sInN1YiI6Imh0"
+    "dHBzOi8vZXhhbXBsZS5jb20vc3RhdHVzbGlzdHMvMSIsInR0bCI6NDMyMDB9.2lKUUNG503R9htu4aHAYi7vjmr3sgApbfoDvPrl65N3URUO1EYqq"
+    "Ql45Jfzd-Av4QzlKa3oVALpLwOEUOq-U_g"
+)
+
+
+def test_a_list_says_what_the_signed_example_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    theirs = jwt.decode(SIGNED, options={"verify_signature": False})
+    monkeypatch.setattr(state, "token_backend", TokenBackend("ES256", PRIVATE, PUBLIC, issuer=theirs["iss"]))
+    wanted = StatusList(uri="https://example.com/statuslists/", ttl=theirs["ttl"])
+    ours = status_list.list_token("1", as_redis_has_it(16, *SHORT), theirs["iat"], wanted)
+    options: Any = {"verify_exp": False}
+    said = jwt.decode(ours, PUBLIC, algorithms=["ES256"], options=options)
+    # The end of ours is two ttl away, that of theirs nineteen years.
+    assert said == {**theirs, "exp": theirs["iat"] + 2 * theirs["ttl"]}
+    header = jwt.get_unverified_header(SIGNED)
+    assert header.pop("kid") and jwt.get_unverified_header(ours) == header
 
 
 # Who is told of what -----------------------------------------------------------------------------------------------
