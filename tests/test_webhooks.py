@@ -31,7 +31,7 @@ from jwt_redis.contrib.prometheus.metrics import observer
 from jwt_redis.contrib.webhooks import checks, outbox, places
 from jwt_redis.contrib.webhooks.models import Delivery, Receiver
 from jwt_redis.contrib.webhooks.sending import Tally, deliver
-from jwt_redis.contrib.webhooks.tokens import SESSION_REVOKED, VERIFICATION, claims_of, sign
+from jwt_redis.contrib.webhooks.tokens import SESSION_REVOKED, STREAM_UPDATED, VERIFICATION, claims_of, sign
 from jwt_redis.diagnosis import diagnose
 from jwt_redis.exceptions import RevocationUnavailable
 from jwt_redis.keys import user_tag
@@ -831,6 +831,72 @@ def test_receivers_are_managed_in_the_admin(admin_client: Client, configure: Con
     assert b"1 event will be sent." in said
     assert only_row().kind == Delivery.Kind.VERIFICATION
     assert places.authorization_for(places.check_url(made.url)) == "Bearer very-secret"
+
+
+def switch(admin_client: Client, receiver: Receiver, *, on: bool) -> None:
+    fields = {"name": receiver.name, "audience": receiver.audience, "url": receiver.url}
+    answer = admin_client.post(
+        f"{ADMIN}/receiver/{receiver.pk}/change/", {**fields, **({"is_enabled": "on"} if on else {})}
+    )
+    assert answer.status_code == 302, answer.content
+    receiver.refresh_from_db()
+
+
+def statuses_of(endpoint: Endpoint) -> list[str]:
+    """What the receiver was told of itself, and "revoked" for whatever else it was told."""
+    told = [read(token)["events"] for token in endpoint.tokens]
+    return [events.get(STREAM_UPDATED, {}).get("status", "revoked") for events in told]
+
+
+def test_who_is_disabled_is_told_so_and_nothing_else_until_enabled(
+    admin_client: Client, endpoint: Endpoint, receiver: Receiver, alice: Any
+) -> None:
+    """OpenID Shared Signals Framework 1.0 sections 8.1.2 and 8.1.5."""
+    end_one(alice)
+    switch(admin_client, receiver, on=False)
+    end_one(alice)
+    while deliver().total:
+        pass
+    assert statuses_of(endpoint) == ["disabled"]
+    assert read(endpoint.tokens[0])["sub_id"] == {"format": "opaque", "id": receiver.stream}
+    # What changes nothing is not said.
+    switch(admin_client, receiver, on=False)
+    assert deliver() == Tally()
+    switch(admin_client, receiver, on=True)
+    end_one(alice)
+    while deliver().total:
+        pass
+    assert statuses_of(endpoint)[0] == "disabled" and sorted(statuses_of(endpoint)[1:]) == [
+        *("enabled", "revoked", "revoked")
+    ]
+
+
+def test_of_several_changes_that_nobody_heard_of_the_last_is_told(
+    admin_client: Client, endpoint: Endpoint, receiver: Receiver
+) -> None:
+    endpoint.behave = answering(503)
+    switch(admin_client, receiver, on=False)
+    assert deliver() == Tally(failed=1)
+    due_now()
+    for on in (True, False, True):
+        switch(admin_client, receiver, on=on)
+    endpoint.behave = accept
+    endpoint.seen.clear()
+    assert deliver() == Tally(delivered=1)
+    assert statuses_of(endpoint) == ["enabled"]
+
+
+def test_a_receiver_is_not_disabled_without_a_word(
+    admin_client: Client, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(receiver: Receiver) -> None:
+        raise DatabaseError("gone")
+
+    monkeypatch.setattr("jwt_redis.contrib.webhooks.admin.send_status", broken)
+    with pytest.raises(DatabaseError):
+        switch(admin_client, receiver, on=False)
+    receiver.refresh_from_db()
+    assert receiver.is_enabled
 
 
 def test_the_dead_are_seen_in_the_admin_and_sent_again(

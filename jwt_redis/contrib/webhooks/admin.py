@@ -13,7 +13,7 @@ from django.utils.translation import ngettext
 
 from jwt_redis import journal
 from jwt_redis.contrib.webhooks.models import Delivery, Receiver
-from jwt_redis.contrib.webhooks.outbox import send_again, send_trial
+from jwt_redis.contrib.webhooks.outbox import send_again, send_status, send_trial
 from jwt_redis.contrib.webhooks.places import authorization_for
 
 __all__ = ["DeliveryAdmin", "ReceiverAdmin"]
@@ -43,6 +43,12 @@ class ReceiverAdmin(_OfReceivers):
             waiting_count=Count("deliveries", filter=open_ones & Q(deliveries__dead_at=None)),
             dead_count=Count("deliveries", filter=Q(deliveries__dead_at__isnull=False)),
         )
+
+    def save_model(self, request: HttpRequest, obj: Receiver, form: Any, change: bool) -> None:
+        """One that is enabled or disabled hears of it: Django's view has both in one transaction."""
+        super().save_model(request, obj, form, change)
+        if change and "is_enabled" in form.changed_data:
+            send_status(obj)
 
     @admin.display(description=_("waiting"), ordering="waiting_count")
     def waiting(self, row: Any) -> int:

@@ -30,7 +30,7 @@ class Receiver(models.Model):
     is_enabled = models.BooleanField(
         _("enabled"), default=True, help_text=_("If not, it will never hear of what is revoked meanwhile.")
     )
-    # What a verification event is about (OpenID Shared Signals Framework 1.0).
+    # What verification and change-of-status events are about (OpenID Shared Signals Framework 1.0).
     stream = models.CharField(max_length=32, default=random_id, editable=False)
     created_at = models.DateTimeField(_("since"), db_default=Now())
     # How often in a row nothing arrived, and until when it is left alone.
@@ -64,6 +64,8 @@ class Delivery(models.Model):
         ALL = "all", _("everything")
         # Nothing: does it arrive?
         VERIFICATION = "verification", _("a trial")
+        # The receiver was enabled or disabled; which, is in the target.
+        STREAM = "stream", _("a change of status")
 
     receiver = models.ForeignKey(Receiver, models.CASCADE, related_name="deliveries", verbose_name=_("receiver"))
     # That of the journal's row, which is dropped before this one may be. Two rows of one key are one event.

@@ -18,7 +18,17 @@ from jwt_redis.keys import UserTag
 from jwt_redis.models import Revocation
 from jwt_redis.outlets import Outlet
 
-__all__ = ["Outbox", "dead", "deliveries", "outbox", "send_again", "send_trial", "waiting", "waiting_facts"]
+__all__ = [
+    "Outbox",
+    "dead",
+    "deliveries",
+    "outbox",
+    "send_again",
+    "send_status",
+    "send_trial",
+    "waiting",
+    "waiting_facts",
+]
 
 # What there is an event for: none for a single token, of which CAEP does not know.
 _KINDS = frozenset({Revocation.Kind.SESSION, Revocation.Kind.OTHERS, Revocation.Kind.USER, Revocation.Kind.ALL})
@@ -112,10 +122,25 @@ def send_again(which: QuerySet[Delivery]) -> int:
 
 def send_trial(receiver: Receiver) -> Delivery:
     """A verification event, which the receiver has to take and do nothing about."""
+    return _send_of_stream(receiver, Delivery.Kind.VERIFICATION)
+
+
+def send_status(receiver: Receiver) -> Delivery:
+    """Tell a receiver that it was enabled or disabled (OpenID Shared Signals Framework 1.0 section 8.1.5).
+
+    For who sets ``is_enabled``, in one transaction with that; the admin does. One that is disabled is sent this alone.
+    """
+    # What it was told before that, and has not heard, is true no more.
+    waiting().filter(receiver=receiver, kind=Delivery.Kind.STREAM).delete()
+    return _send_of_stream(receiver, Delivery.Kind.STREAM, "enabled" if receiver.is_enabled else "disabled")
+
+
+def _send_of_stream(receiver: Receiver, kind: Delivery.Kind, target: str = "") -> Delivery:
     return deliveries().create(
         receiver=receiver,
         key=random_id(),
-        kind=Delivery.Kind.VERIFICATION,
+        kind=kind,
+        target=target,
         initiator="admin",
         happened_at=int(time.time()),
     )

@@ -77,9 +77,9 @@ def deliver() -> Tally:
 
 def _take() -> list[Delivery]:
     now = journal.now()
-    receivers = Receiver.objects.using(journal.database()).filter(is_enabled=True)
+    receivers = Receiver.objects.using(journal.database()).filter(Q(held_until=None) | Q(held_until__lte=now))
     taken: list[Delivery] = []
-    for receiver in receivers.filter(Q(held_until=None) | Q(held_until__lte=now)):
+    for receiver in receivers:
         taken += _take_for(receiver, now)
     return taken
 
@@ -89,6 +89,9 @@ def _take_for(receiver: Receiver, now: datetime) -> list[Delivery]:
     until = now + timedelta(seconds=_LIMITS * settings_in_force().timeout) + _MARGIN
     # The oldest due: not the oldest, which may be one that the receiver will never take.
     due = _free(now).filter(receiver=receiver, due_at__lte=now).order_by("due_at", "pk")
+    if not receiver.is_enabled:
+        # That it was disabled, and nothing else.
+        due = due.filter(kind=Delivery.Kind.STREAM)
     room = 1 if receiver.failures else _AT_ONCE
     skips = connections[journal.database()].features.has_select_for_update_skip_locked
     # Elsewhere no transaction: SQLite refuses one that has read to write, if another one wrote meanwhile.

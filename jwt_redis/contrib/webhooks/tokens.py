@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import ipaddress
+import re
+from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import unquote
 
@@ -13,23 +15,48 @@ from jwt_redis.conf import Webhooks, config
 from jwt_redis.contrib.webhooks.models import Delivery
 from jwt_redis.signing import backends
 
-__all__ = ["SESSION_REVOKED", "VERIFICATION", "claims_of", "sign", "signs_with"]
+__all__ = ["SESSION_REVOKED", "STREAM_UPDATED", "VERIFICATION", "claims_of", "sign", "signs_with"]
 
 # OpenID CAEP 1.0 section 3.1, OpenID Shared Signals Framework 1.0.
 SESSION_REVOKED = "https://schemas.openid.net/secevent/caep/event-type/session-revoked"
 VERIFICATION = "https://schemas.openid.net/secevent/ssf/event-type/verification"
+STREAM_UPDATED = "https://schemas.openid.net/secevent/ssf/event-type/stream-updated"
 _TYPE = "secevent+jwt"
-# RFC 9493 section 3.2, and what OpenID Shared Signals adds: what an identifier must have, by format. All are strings.
-_MEMBERS: Mapping[str, tuple[str, ...]] = {
-    "account": ("uri",),
-    "email": ("email",),
-    "iss_sub": ("iss", "sub"),
-    "opaque": ("id",),
-    "phone_number": ("phone_number",),
-    "did": ("url",),
-    "uri": ("uri",),
-    "jwt_id": ("iss", "jti"),
-    "saml_assertion_id": ("issuer", "assertion_id"),
+
+
+def _like(pattern: str) -> Callable[[Any], bool]:
+    compiled = re.compile(pattern, re.DOTALL)
+    return lambda value: isinstance(value, str) and compiled.fullmatch(value) is not None
+
+
+def _are_addresses(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and all(isinstance(one, str) and _is_address(one) for one in value)
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
+_ANY = _like(".+")
+# RFC 3986 section 2: what may be in a URI, and that it begins with its scheme.
+_URI = _like(r"[A-Za-z][A-Za-z0-9+.-]*:[!#$%&'()*+,./0-9:;=?@A-Z\[\]_a-z~-]+")
+# RFC 9493 section 3.2, and what the framework adds in 3.5: what an identifier has to have by its format, and of what
+# form. Of an address only that it is one: whether anybody reads mail there nobody can see.
+_MEMBERS: Mapping[str, Mapping[str, Callable[[Any], bool]]] = {
+    "account": {"uri": _like(r"acct:[^\s@]+@[^\s@]+")},
+    "email": {"email": _like(r".+@[^\s@]+")},
+    "iss_sub": {"iss": _ANY, "sub": _ANY},
+    "opaque": {"id": _ANY},
+    "phone_number": {"phone_number": _like(r"\+[0-9](?: ?[0-9]){0,14}")},
+    "did": {"url": _like(r"did:[a-z0-9]+:[^\s]+")},
+    "uri": {"uri": _URI},
+    "jwt_id": {"iss": _ANY, "jti": _ANY},
+    "saml_assertion_id": {"issuer": _ANY, "assertion_id": _ANY},
+    "ip-addresses": {"ip-addresses": _are_addresses},
 }
 
 
@@ -54,9 +81,10 @@ def claims_of(delivery: Delivery) -> dict[str, Any]:
         "iat": delivery.happened_at,
         "txn": delivery.key[:32],
     }
-    if delivery.kind == Delivery.Kind.VERIFICATION:
-        stream = {"format": "opaque", "id": delivery.receiver.stream}
-        return {**claims, "sub_id": stream, "events": {VERIFICATION: {}}}
+    if delivery.kind in (Delivery.Kind.VERIFICATION, Delivery.Kind.STREAM):
+        is_trial = delivery.kind == Delivery.Kind.VERIFICATION
+        of_stream = {VERIFICATION: {}} if is_trial else {STREAM_UPDATED: {"status": delivery.target}}
+        return {**claims, "sub_id": {"format": "opaque", "id": delivery.receiver.stream}, "events": of_stream}
     event: dict[str, Any] = {"event_timestamp": delivery.happened_at, "initiating_entity": delivery.initiator}
     if delivery.reason:
         event["reason_admin"] = {"en": delivery.reason}
@@ -72,7 +100,11 @@ def claims_of(delivery: Delivery) -> dict[str, Any]:
 def _subject(delivery: Delivery, settings: Webhooks) -> dict[str, Any]:
     # "complex" is OpenID Shared Signals': all of its members together say which sessions.
     if delivery.kind == Delivery.Kind.ALL:
-        return {"format": "complex", "tenant": {"format": "uri", "uri": settings.issuer}}
+        # An issuer need not be a URI (RFC 7519 section 4.1.1).
+        tenant = {"format": "uri", "uri": settings.issuer}
+        if not _is_identifier(tenant):
+            tenant = {"format": "opaque", "id": settings.issuer}
+        return {"format": "complex", "tenant": tenant}
     subject: dict[str, Any] = {"format": "complex", "user": _user(delivery, settings)}
     if delivery.kind == Delivery.Kind.SESSION:
         subject["session"] = {"format": "opaque", "id": delivery.target}
@@ -104,7 +136,7 @@ def _is_identifier(made: Any, *, may_be_aliases: bool = True) -> bool:
     # Of a format that both sides have agreed upon, only they know what belongs to it.
     if (members := _MEMBERS.get(name)) is None:
         return True
-    return made.keys() == {"format", *members} and all(isinstance(made[one], str) and made[one] for one in members)
+    return made.keys() == {"format", *members} and all(fits(made[one]) for one, fits in members.items())
 
 
 def signs_with() -> tuple[str, Any, str | None]:

@@ -86,6 +86,7 @@ class Migration(migrations.Migration):
                             ("user", "all of a user's sessions"),
                             ("all", "everything"),
                             ("verification", "a trial"),
+                            ("stream", "a change of status"),
                         ],
                         max_length=12,
                         verbose_name="what",
