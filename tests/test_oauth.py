@@ -115,6 +115,13 @@ def test_a_hint_that_is_wrong_or_unknown_does_no_harm(alice: Any, hint: str) -> 
     assert not is_good(refresh)
 
 
+def test_a_parameter_that_is_not_known_is_ignored(alice: Any) -> None:
+    refresh = sessions.open_session(alice)
+    assert introspect(refresh.access_token, resource="x", **{"": "y"}).json()["active"] is True
+    assert revoke(refresh, callback="x").status_code == 200
+    assert not is_good(refresh)
+
+
 def foreign_token() -> str:
     return jwt.encode({"token_type": "refresh", "jti": "x", "user_id": "1", "exp": time.time() + 60}, "k" * 32)
 
