@@ -7,7 +7,7 @@ from django.db.models.functions import Now
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-__all__ = ["ProviderSession", "Revocation", "Sample", "Session"]
+__all__ = ["ProviderLogout", "ProviderSession", "Revocation", "Sample", "Session"]
 
 
 class Revocation(models.Model):
@@ -126,8 +126,6 @@ class ProviderSession(models.Model):
     user = models.CharField(max_length=96, editable=False)
     sid = models.CharField(max_length=64, unique=True, editable=False)
     until = models.DateTimeField(db_index=True, editable=False)
-    # The provider's is over. Set before ours is ended, for a sign-in that is still under way.
-    is_over = models.BooleanField(default=False, editable=False)
 
     class Meta:
         default_permissions = ()
@@ -138,3 +136,25 @@ class ProviderSession(models.Model):
 
     def __str__(self) -> str:
         return self.sid
+
+
+class ProviderLogout(models.Model):
+    """An OpenID provider has said that sessions of its own are over: for a sign-in of ours whose row nobody else sees
+    yet, or which has not come so far."""
+
+    # As in ProviderSession; "" for what the logout did not name.
+    by_sid = models.CharField(max_length=64, blank=True, editable=False)
+    by_sub = models.CharField(max_length=64, blank=True, editable=False)
+    # The logout token's iat, whole seconds of the epoch by the provider's clock.
+    issued_at = models.BigIntegerField(editable=False)
+    until = models.DateTimeField(db_index=True, editable=False)
+
+    class Meta:
+        default_permissions = ()
+        indexes = [
+            models.Index(fields=["by_sid"], name="jwt_redis_logout_by_sid"),
+            models.Index(fields=["by_sub"], name="jwt_redis_logout_by_sub"),
+        ]
+
+    def __str__(self) -> str:
+        return self.by_sid or self.by_sub

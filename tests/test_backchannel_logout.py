@@ -21,12 +21,13 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from django.core.management import call_command
 from django.db import connection, connections
 from django.test import Client, override_settings
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from jwt_redis import keys, public_keys, sessions, signals
+from jwt_redis import keys, provider_sessions, public_keys, sessions, signals
 from jwt_redis.conf import problems
 from jwt_redis.exceptions import RevocationUnavailable, RevokedToken
-from jwt_redis.models import ProviderSession, Revocation
+from jwt_redis.models import ProviderLogout, ProviderSession, Revocation
 from jwt_redis.openid.checks import check_openid
 from jwt_redis.openid.logout_tokens import BadLogoutToken, LogoutToken, read
 from jwt_redis.openid.views import BackchannelLogoutView
@@ -124,10 +125,13 @@ def test_a_session_whose_provider_named_none_ends_with_any_of_its_subject(alice:
 
 
 def test_who_is_logged_out_already_is_logged_out(alice: Any) -> None:
-    accepted(logout_token())
     named = sign_in(alice)
     sessions.end_session(alice, named["sid"])
     accepted(logout_token())
+    accepted(logout_token())
+    # Nor does it matter that nobody knows the user.
+    accepted(logout_token(sub="nobody"))
+    accepted(logout_token(sub="nobody", sid=...))
 
 
 def user_of(claims: Any) -> Any:
@@ -193,9 +197,11 @@ def test_an_id_token_that_names_no_session_opens_none(alice: Any, id_token: Any,
 
 def test_nothing_is_kept_that_names_anybody(alice: Any) -> None:
     sign_in(alice)
-    (row,) = ProviderSession.objects.values()
-    assert SUB not in str(row)
-    assert SID not in str(row)
+    accepted(logout_token())
+    for model in (ProviderSession, ProviderLogout):
+        (row,) = model.objects.values()
+        assert SUB not in str(row)
+        assert SID not in str(row)
 
 
 @pytest.mark.parametrize("by", ["the row", "the user"])
@@ -213,6 +219,173 @@ def test_a_logout_that_comes_while_the_sign_in_is_under_way_counts(alice: Any, m
     with with_provider(user=lambda claims: alice), pytest.raises(RevokedToken):
         sign_in(alice)
     assert sessions.list_sessions(alice) == []
+
+
+# A logout that comes first ------------------------------------------------------------------------------------------
+
+LOGOUTS: dict[str, dict[str, Any]] = {"both": {}, "sid": {"sub": ...}, "sub": {"sid": ...}}
+
+
+@pytest.mark.parametrize("logout", LOGOUTS)
+@pytest.mark.parametrize("how", ["open", "remember"])
+@pytest.mark.parametrize("age", [60, 0])
+def test_a_logout_that_came_first_refuses_the_sign_in(alice: Any, logout: str, how: str, age: int) -> None:
+    """The ID token was on its way. In the same second, nobody knows which was the first."""
+    issued_at = int(time.time())
+    accepted(logout_token(iat=issued_at, **LOGOUTS[logout]))
+    id_token = {**ID_TOKEN, "iat": issued_at - age}
+    if how == "open":
+        with pytest.raises(RevokedToken) as caught:
+            sessions.open_session(alice, id_token=id_token)
+        # There was none, so that none ended either.
+        assert not Revocation.objects.exists()
+    else:
+        refresh = sessions.open_session(alice)
+        assert is_good(refresh)
+        with pytest.raises(RevokedToken) as caught:
+            sessions.remember_provider(alice, refresh["sid"], id_token)
+        assert not is_good(refresh)
+        row = Revocation.objects.get()
+        assert (row.target, row.reason, row.actor) == (refresh["sid"], "provider_logout", ISSUER)
+    assert caught.value.reason == "session_ended"
+    assert sessions.list_sessions(alice) == []
+    assert not ProviderSession.objects.exists()
+
+
+@pytest.mark.parametrize("logout", LOGOUTS)
+@pytest.mark.parametrize("sid", [SID, "another", ...])
+def test_who_signs_in_again_afterwards_is_let_in(alice: Any, logout: str, sid: Any) -> None:
+    """Whether the provider has kept its session or has opened another one, it said so later."""
+    issued_at = int(time.time())
+    accepted(logout_token(iat=issued_at, **LOGOUTS[logout]))
+    refresh = sign_in(alice, iat=issued_at + 1, sid=sid)
+    assert is_good(refresh)
+    # By the next one it ends as any other.
+    accepted(logout_token(sid=...))
+    assert not is_good(refresh)
+
+
+def test_what_a_logout_that_came_first_does_not_mean_is_let_in(alice: Any, bob: Any) -> None:
+    accepted(logout_token())
+    old = int(time.time()) - 60
+    for changes in ({"sid": "another"}, {"sub": "another"}, {"iss": "https://another.example"}):
+        assert is_good(sign_in(alice, iat=old, **changes))
+    assert is_good(sign_in(bob, iat=old, sub="another", sid=...))
+    # As with those that are open: it may be of the session that is named.
+    with pytest.raises(RevokedToken):
+        sign_in(alice, iat=old, sid=...)
+
+
+def test_without_a_moment_only_the_session_that_was_named_is_refused(alice: Any) -> None:
+    accepted(logout_token(sid=...))
+    assert is_good(sign_in(alice))
+    assert is_good(sign_in(alice, sid=...))
+    accepted(logout_token())
+    with pytest.raises(RevokedToken):
+        sign_in(alice)
+    assert is_good(sign_in(alice, sid="another"))
+    assert is_good(sign_in(alice, sid=...))
+
+
+def test_a_logout_token_that_is_sent_again_refuses_nobody_new(alice: Any) -> None:
+    raw = logout_token(sid=...)
+    accepted(raw)
+    refused(raw)
+    assert ProviderLogout.objects.count() == 1
+    assert is_good(sign_in(alice, iat=int(time.time()) + 1))
+    refused(raw)
+    assert len(sessions.list_sessions(alice)) == 1
+
+
+def test_a_logout_that_redis_did_not_hear_of_refuses_the_sign_in(alice: Any) -> None:
+    with RedisServer(options={"appendonly": "yes"}) as server, pointed_at(server.url):
+        sign_in(alice)
+        server.kill()
+        assert send(logout_token()).status_code == 400
+        with pytest.raises(RevokedToken):
+            sign_in(alice, iat=int(time.time()) - 1)
+
+
+@pytest.mark.parametrize(
+    "named", [{"sid": ""}, {"subject": ""}, {"sid": 7}, {}, {"sid": SID, "issued_at": "now"}], ids=str
+)
+def test_a_logout_that_names_nothing_is_refused(named: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="needed"):
+        sessions.end_provider_sessions(ISSUER, **named)
+    assert not ProviderLogout.objects.exists()
+
+
+@pytest.mark.parametrize("issued_at", ["1700000000", True, -1, float("nan"), float("inf"), 10**400, []], ids=str)
+def test_a_moment_that_is_none_is_named(alice: Any, issued_at: Any) -> None:
+    with pytest.raises(ValueError, match="'iat'"):
+        sign_in(alice, iat=issued_at)
+
+
+def test_a_session_that_is_refused_when_it_was_open_is_told_of(alice: Any, monkeypatch: Any) -> None:
+    """Whoever was told that it began is told that it has ended."""
+    told: list[str] = []
+    real = sessions.opening.run
+
+    def slowly(*args: Any) -> Any:
+        monkeypatch.undo()
+        answer = real(*args)
+        # It is noted, and dies before it has ended anything.
+        monkeypatch.setattr(provider_sessions, "find", _die)
+        with pytest.raises(ZeroDivisionError):
+            sessions.end_provider_sessions(ISSUER, sid=SID)
+        return answer
+
+    def began(sid: str, **facts: Any) -> None:
+        told.append(f"{sid} began")
+
+    def ended(sid: str, reason: str, **facts: Any) -> None:
+        told.append(f"{sid} ended: {reason}")
+
+    signals.session_started.connect(began)
+    signals.session_ended.connect(ended)
+    monkeypatch.setattr(sessions.opening, "run", slowly)
+    try:
+        with pytest.raises(RevokedToken):
+            sign_in(alice)
+    finally:
+        signals.session_started.disconnect(began)
+        signals.session_ended.disconnect(ended)
+    first, second = told
+    assert second == first.replace("began", "ended: provider_logout")
+    row = Revocation.objects.get()
+    assert (row.reason, row.actor) == ("provider_logout", ISSUER)
+
+
+def _die(*args: Any, **kwargs: Any) -> Any:
+    raise ZeroDivisionError
+
+
+@pytest.mark.django_db(transaction=True)
+async def test_the_async_twins_refuse_what_is_over(alice: Any) -> None:
+    old = {**ID_TOKEN, "iat": int(time.time()) - 1}
+    refresh = await sessions.aopen_session(alice)
+    assert await sessions.aend_provider_sessions(ISSUER, subject=SUB) == 0
+    with pytest.raises(RevokedToken):
+        await sessions.aopen_session(alice, id_token=old)
+    with pytest.raises(RevokedToken):
+        await sessions.aremember_provider(alice, refresh["sid"], old)
+    assert await sessions.alist_sessions(alice) == []
+
+
+def test_a_sign_in_costs_three_statements(alice: Any) -> None:
+    sign_in(alice)
+    with CaptureQueriesContext(connection) as asked:
+        sign_in(alice)
+    assert [one["sql"].split()[0] for one in asked if "SAVEPOINT" not in one["sql"]] == ["SELECT", "INSERT", "SELECT"]
+
+
+def test_a_session_that_is_remembered_anew_has_one_row(alice: Any) -> None:
+    refresh = sign_in(alice)
+    sessions.remember_provider(alice, refresh["sid"], {**ID_TOKEN, "sid": "another"})
+    accepted(logout_token())
+    assert is_good(refresh)
+    accepted(logout_token(sid="another"))
+    assert not is_good(refresh)
 
 
 def test_under_the_blacklist_strategy_too_after_redis_was_emptied(alice: Any, store: redis.Redis) -> None:
@@ -845,6 +1018,19 @@ def test_what_is_over_is_dropped_with_the_rest(alice: Any) -> None:
     assert ProviderSession.objects.count() == 2
     call_command("jwt_cleanup", verbosity=0)
     assert [row.sid for row in ProviderSession.objects.all()] == [kept["sid"]]
+
+
+def test_a_logout_is_kept_for_two_days(alice: Any) -> None:
+    accepted(logout_token())
+    accepted(logout_token(sid=...))
+    row = ProviderLogout.objects.latest("id")
+    assert timedelta(days=1.9) < row.until - timezone.now() <= timedelta(days=2)
+    ProviderLogout.objects.filter(pk=row.pk).update(until=timezone.now() - timedelta(days=1.1))
+    call_command("jwt_cleanup", "--dry-run", verbosity=0)
+    assert ProviderLogout.objects.count() == 2
+    call_command("jwt_cleanup", verbosity=0)
+    assert ProviderLogout.objects.count() == 1
+    assert not ProviderLogout.objects.filter(pk=row.pk).exists()
 
 
 def test_a_row_lasts_as_long_as_its_session_may(alice: Any) -> None:

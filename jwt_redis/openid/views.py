@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 import secrets
-from typing import Final
+from typing import Any, Final
 
-from django.db import DatabaseError
+from django.db import Error as DatabaseError
+from django.db import connections, transaction
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -30,6 +31,14 @@ class BackchannelLogoutView(ProtocolView):
     """Ends the sessions that were opened with the provider's; with no ``sid``, those of its subject."""
 
     reason = "provider_logout"
+
+    @classmethod
+    def as_view(cls, **initkwargs: Any) -> Any:
+        """Outside of ``ATOMIC_REQUESTS``: what is noted here is looked for by sign-ins that go on meanwhile."""
+        view = super().as_view(**initkwargs)
+        for alias in connections:
+            view = transaction.non_atomic_requests(using=alias)(view)
+        return view
 
     def post(self, request: Request) -> Response:
         """200 when they are over, now or before; 400 for whatever else there is (section 2.8)."""
@@ -86,9 +95,13 @@ class BackchannelLogoutView(ProtocolView):
         provider = token.provider
         user = provider.user(token.claims) if token.sid is None and provider.user is not None else None
         try:
-            # Also where a user is named: a sign-in that is still under way has no session yet, and is told by its row.
+            # Also where a user is named: a sign-in that is still under way has no session yet that could be ended.
             ended = sessions.end_provider_sessions(
-                provider.issuer, sid=token.sid, subject=token.subject, reason=self.reason
+                provider.issuer,
+                sid=token.sid,
+                subject=token.subject,
+                reason=self.reason,
+                issued_at=token.claims["iat"],
             )
         finally:
             of_user = 0 if user is None else sessions.end_all_sessions(user, reason=self.reason)

@@ -14,18 +14,20 @@ from rest_framework_simplejwt.exceptions import TokenError
 from rest_framework_simplejwt.tokens import RefreshToken, Token
 from rest_framework_simplejwt.utils import datetime_to_epoch
 
-from jwt_redis import near_cache, provider_sessions, signals, status_list
+from jwt_redis import journal, near_cache, signals, status_list
 from jwt_redis.conf import config, simplejwt_setting
 from jwt_redis.decoding import claims_of
 from jwt_redis.devices import Device, device_of, signing_in_device
 from jwt_redis.exceptions import RevocationUnavailable, RevokedToken
 from jwt_redis.operations import Done, Event, Operation, UseCase, apublish, arun, publish, run
-from jwt_redis.sessions.ending import confirmed, ended_events, ending
+from jwt_redis.provider_sessions import Link
+from jwt_redis.sessions.ending import confirmed, ended_events
+from jwt_redis.sessions.linking import link, refusing
 from jwt_redis.sessions.observing import UNAVAILABLE, observed
 from jwt_redis.sessions.parts import new_nonce
 from jwt_redis.store import commands
 from jwt_redis.store.commands import Opened
-from jwt_redis.verdicts import AUTH_TIME_CLAIM, SESSION_ENDED, Claims
+from jwt_redis.verdicts import AUTH_TIME_CLAIM, SESSION_ENDED
 
 __all__ = ["aopen_session", "aregister", "new_sid", "open_session", "register"]
 
@@ -129,40 +131,43 @@ async def aregister(token: Token, device: Device | None = None) -> None:
             await apublish(_passing(token, "register"))
 
 
-def _remember(token: Token, id_token: Mapping[str, Any]) -> Claims:
-    """Before the session is there: a logout of the provider's that comes meanwhile must not miss it."""
+def _linked(token: Token, id_token: Mapping[str, Any]) -> Link:
+    """Before the session is there: a logout of the provider's that comes meanwhile must not miss it.
+
+    :raises RevokedToken: when one came before.
+    """
     claims = claims_of(token)
-    of_provider = provider_sessions.read_id_token(id_token)
-    provider_sessions.remember(claims.user, str(claims.sid), of_provider, claims.exp)
-    return claims
+    found = link(claims.user, str(claims.sid), id_token, claims.exp, "open_session")
+    if found.was_over:
+        raise RevokedToken(SESSION_ENDED)
+    return found
 
 
-def _over_already(claims: Claims) -> Operation[None]:
-    """A logout token has come since: it found no session to end."""
-    first = ending(claims.user, (str(claims.sid),), "provider_logout", True)
-    refused: Done[None] = Done(None, (), RevokedToken(SESSION_ENDED))
-    return Operation(first.commands, lambda _: refused, first.entries)
+def _refusing(token: Token) -> tuple[Operation[None], UseCase]:
+    claims = claims_of(token)
+    return refusing(claims.user, str(claims.sid)), UseCase("open_session", claims.user, claims.sid)
 
 
 def open_session(user: Any, request: Any | None = None, *, id_token: Mapping[str, Any] | None = None) -> RefreshToken:
     """Sign a user in: the refresh token of a new session, from which ``access_token`` is minted as in Simple JWT.
 
     ``request``: where the device is read from. ``id_token``: the claims of an OpenID provider's ID token, where that is
-    what the user came with, so that the provider's logout token ends the session. Credentials are for the caller to
-    have checked.
+    what the user came with, so that the provider's logout token ends the session, whenever it comes; within a
+    transaction the session is looked at again after the commit. Credentials are for the caller to have checked.
 
     :raises ImproperlyConfigured: when ``SIMPLE_JWT`` names a serializer whose tokens have no session.
     :raises ValueError: when ``id_token`` lacks ``iss`` or ``sub``.
-    :raises RevokedToken: when the provider has ended its session meanwhile.
+    :raises RevokedToken: when the provider has ended its session, before or meanwhile.
     """
     token = _new_token(user)
-    claims = None if id_token is None else _remember(token, id_token)
+    found = None if id_token is None else _linked(token, id_token)
     try:
         run(*_register(token, device_of(request), "open_session"))
     except RevocationUnavailable:
         publish(_passing(token, "open_session"))
-    if claims is not None and provider_sessions.is_over(str(claims.sid)):
-        run(_over_already(claims), UseCase("open_session", claims.user, claims.sid))
+    if found is not None and found.is_over():
+        with journal.acting_as(found.issuer):
+            run(*_refusing(token))
     return token
 
 
@@ -171,11 +176,12 @@ async def aopen_session(
 ) -> RefreshToken:
     """:func:`open_session` over ``redis.asyncio``."""
     token = await sync_to_async(_new_token)(user)
-    claims = None if id_token is None else await sync_to_async(_remember)(token, id_token)
+    found = None if id_token is None else await sync_to_async(_linked)(token, id_token)
     try:
         await arun(*_register(token, device_of(request), "open_session"))
     except RevocationUnavailable:
         await apublish(_passing(token, "open_session"))
-    if claims is not None and await sync_to_async(provider_sessions.is_over)(str(claims.sid)):
-        await arun(_over_already(claims), UseCase("open_session", claims.user, claims.sid))
+    if found is not None and await sync_to_async(found.is_over)():
+        with journal.acting_as(found.issuer):
+            await arun(*_refusing(token))
     return token

@@ -90,13 +90,13 @@ class Command(TerminalCommand):
         return dropped
 
     def _clean_providers(self, dry_run: bool) -> int:
-        """Which session was a provider's; of those that are over, nobody asks."""
+        """Which session was a provider's, and what it said of them; of those that are over, nobody asks."""
         with journal_needed():
             # As with the journal's own: without the table there is nothing to drop.
-            if not provider_sessions.has_table():
+            if not provider_sessions.has_tables():
                 return 0
-            rows = provider_sessions.expired()
-            return rows.count() if dry_run else rows._raw_delete(rows.db)
+            tables = provider_sessions.expired()
+            return sum(rows.count() if dry_run else rows._raw_delete(rows.db) for rows in tables)
 
     def _clean_outlet(self, outlet: Outlet, dry_run: bool) -> int | None:
         with journal_needed():

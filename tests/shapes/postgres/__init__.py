@@ -7,7 +7,7 @@ import os
 DATABASES = {
     "default": {
         "ENGINE": "django.db.backends.postgresql",
-        "NAME": "jwt_redis",
+        "NAME": os.environ.get("JWT_REDIS_TEST_POSTGRES_NAME", "jwt_redis"),
         "USER": "postgres",
         "HOST": os.environ.get("JWT_REDIS_TEST_POSTGRES", ""),
     }

@@ -1,0 +1,20 @@
+"""OAuth's settings, each request in a transaction: in a file of SQLite's, or in a PostgreSQL."""
+
+from __future__ import annotations
+
+import os
+
+from tests.oauth_settings import *  # noqa: F403
+from tests.oauth_settings import DATABASES
+from tests.oauth_settings import JWT_REDIS as OAUTH
+from tests.openid import PROVIDERS
+from tests.shapes.postgres import DATABASES as IN_POSTGRES
+
+ROOT_URLCONF = "tests.logout_races"
+_DATABASE = DATABASES["default"]
+# SQLite has a transaction fail at once that first reads and then writes, where another one has written meanwhile.
+_DATABASE["OPTIONS"] = {**_DATABASE["OPTIONS"], "transaction_mode": "IMMEDIATE"}
+if os.environ.get("JWT_REDIS_TEST_POSTGRES"):
+    _DATABASE = IN_POSTGRES["default"]
+DATABASES = {"default": {**_DATABASE, "ATOMIC_REQUESTS": True}}
+JWT_REDIS = {**OAUTH, "OPENID_PROVIDERS": PROVIDERS}
