@@ -207,6 +207,23 @@ def test_a_sign_in_that_is_undone_notes_nothing(alice: Any, elsewhere: Elsewhere
     assert is_good(sign_in(claims={**ID_TOKEN, "iat": now() + 1}).json()["refresh"])
 
 
+def test_the_end_of_a_session_that_is_refused_outlives_its_request(alice: Any) -> None:
+    """The error undoes the transaction, and not what the journal has for a Redis that forgets."""
+    refresh = sessions.open_session(alice)
+    assert log_out().status_code == 200
+    with pytest.raises(RevokedToken), transaction.atomic():
+        alice.save()
+        sessions.remember_provider(alice, refresh["sid"], {**ID_TOKEN, "iat": now() - 1})
+    assert not is_good(refresh)
+    deadline = time.monotonic() + PATIENCE
+    # SQLite's one writer was the transaction.
+    while not Revocation.objects.filter(target=refresh["sid"]).exists() and connection.vendor == "sqlite":
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    row = Revocation.objects.get()
+    assert (row.target, row.reason, row.actor) == (refresh["sid"], "provider_logout", ISSUER)
+
+
 def test_where_nobody_can_say_whether_it_is_over_it_is(alice: Any, monkeypatch: Any) -> None:
     """The database goes away between the commit and the question."""
     real = provider_sessions._logouts

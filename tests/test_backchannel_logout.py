@@ -19,7 +19,7 @@ import redis
 import time_machine
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from django.core.management import call_command
-from django.db import connection, connections
+from django.db import connection, connections, transaction
 from django.test import Client, override_settings
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
@@ -255,8 +255,9 @@ def test_a_logout_that_came_first_refuses_the_sign_in(alice: Any, logout: str, h
 @pytest.mark.parametrize("logout", LOGOUTS)
 @pytest.mark.parametrize("sid", [SID, "another", ...])
 def test_who_signs_in_again_afterwards_is_let_in(alice: Any, logout: str, sid: Any) -> None:
-    """Whether the provider has kept its session or has opened another one, it said so later."""
-    issued_at = int(time.time())
+    """Whether the provider has kept its session or has opened another one, it said so later; when we hear of the
+    logout does not matter."""
+    issued_at = int(time.time()) - 60
     accepted(logout_token(iat=issued_at, **LOGOUTS[logout]))
     refresh = sign_in(alice, iat=issued_at + 1, sid=sid)
     assert is_good(refresh)
@@ -304,6 +305,46 @@ def test_a_logout_that_redis_did_not_hear_of_refuses_the_sign_in(alice: Any) -> 
         assert send(logout_token()).status_code == 400
         with pytest.raises(RevokedToken):
             sign_in(alice, iat=int(time.time()) - 1)
+
+
+def ends_when_redis_is_back(server: RedisServer, token: Any) -> None:
+    server.start()
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        try:
+            assert sessions.explain(str(token)).reason == "session_ended"
+            return
+        except RevocationUnavailable:
+            time.sleep(0.05)
+    raise AssertionError("Redis did not come back")
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("journal", [True, False])
+def test_a_session_that_is_refused_while_redis_is_away_ends_when_it_is_back(alice: Any, journal: bool) -> None:
+    with RedisServer(options={"appendonly": "yes"}) as server, pointed_at(server.url):
+        refresh = sessions.open_session(alice)
+        accepted(logout_token())
+        with override_settings(JWT_REDIS={**settings_with(), "JOURNAL": journal}):
+            server.kill()
+            # Without a journal it is not over yet, and nobody says so.
+            with pytest.raises(RevokedToken if journal else RevocationUnavailable):
+                sessions.remember_provider(alice, refresh["sid"], {**ID_TOKEN, "iat": int(time.time()) - 1})
+            assert [row.target for row in Revocation.objects.filter(applied_at=None)] == [refresh["sid"]] * journal
+            if journal:
+                ends_when_redis_is_back(server, refresh)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_redis_that_dies_before_the_commit_loses_no_logout(alice: Any) -> None:
+    with RedisServer(options={"appendonly": "yes"}) as server, pointed_at(server.url):
+        # Whoever commits hears of it, and gives no token away.
+        with pytest.raises(RevocationUnavailable), transaction.atomic():
+            refresh = sign_in(alice)
+            provider_sessions.note_logout(ISSUER, subject=SUB, provider_sid=None, issued_at=NOW)
+            server.kill()
+        assert Revocation.objects.get(applied_at=None).target == refresh["sid"]
+        ends_when_redis_is_back(server, refresh)
 
 
 @pytest.mark.parametrize(
@@ -750,16 +791,7 @@ def test_while_redis_is_away_the_logout_is_journalled_and_comes_back(alice: Any,
         assert int(answer["Retry-After"]) >= 1
         pending = Revocation.objects.filter(applied_at=None)
         assert {row.target for row in pending} == {named["sid"], of_bob["sid"]}
-        server.start()
-        deadline = time.monotonic() + 10
-        while time.monotonic() < deadline:
-            try:
-                assert sessions.explain(access).reason == "session_ended"
-                break
-            except RevocationUnavailable:
-                time.sleep(0.05)
-        else:
-            raise AssertionError("Redis did not come back")
+        ends_when_redis_is_back(server, access)
         assert not is_good(of_bob)
         assert is_good(other)
         # The provider may have sent it again, and again that is the one use.
@@ -782,16 +814,7 @@ def test_redis_that_dies_between_the_two_steps_loses_no_logout(alice: Any, monke
         assert send(raw).status_code == 400
         assert Revocation.objects.get(target=named["sid"]).applied_at is None
         monkeypatch.setattr(BackchannelLogoutView, "end_sessions", real)
-        server.start()
-        deadline = time.monotonic() + 10
-        while time.monotonic() < deadline:
-            try:
-                assert sessions.explain(str(named)).reason == "session_ended"
-                break
-            except RevocationUnavailable:
-                time.sleep(0.05)
-        else:
-            raise AssertionError("Redis did not come back")
+        ends_when_redis_is_back(server, named)
 
 
 @pytest.mark.django_db(transaction=True)
