@@ -28,7 +28,8 @@ from django.core.signals import setting_changed
 from benchmarks.stores import connect, use
 from jwt_redis import keys, near_cache, recovery
 from jwt_redis.conf import config
-from jwt_redis.near_cache.follower import PAGE, SPACING, WAITING, Follower, clock
+from jwt_redis.log_reading import PAGE, SPACING, WAITING, clock
+from jwt_redis.near_cache.follower import Follower
 from jwt_redis.store import client, commands, markers
 from jwt_redis.store.commands import Command
 from jwt_redis.testing.servers import RedisServer, die_with_parent

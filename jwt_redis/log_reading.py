@@ -11,16 +11,14 @@ import time
 from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
+from jwt_redis.conf import NearCache
 from jwt_redis.store import commands, markers
 from jwt_redis.store.commands import Command, LogEntry, LogPage
 
 __all__ = [
-    "LONGEST_PAUSE",
-    "LONGEST_WAIT",
     "PAGE",
-    "SPACING",
-    "WAITING",
     "Crowd",
+    "Pace",
     "Position",
     "Questions",
     "clock",
@@ -135,6 +133,28 @@ def read_on(known: Position, page: LogPage, limit: int) -> tuple[Position, str]:
     if len(page.entries) < limit and marker.revocations > number:
         return read, "entries are missing"
     return read, ""
+
+
+class Pace:
+    """How long to do nothing, in seconds: whoever follows the log does so at the same pace."""
+
+    def __init__(self, settings: NearCache) -> None:
+        self._poll = settings.poll
+        #: For how long the server may keep somebody waiting for something new.
+        self.longest_wait = min(WAITING * settings.lease, LONGEST_WAIT)
+
+    def until_next_look(self) -> float:
+        """Where nobody waits at the server. Not all look at once."""
+        return self._poll * random.uniform(0.8, 1.0)  # noqa: S311
+
+    def after_failures(self, before: int) -> float:
+        """After one more failure than that in a row. Whoever comes back does so at another moment than the others."""
+        longest: float = self._poll * 2 ** min(before, 10)
+        return min(longest, LONGEST_PAUSE) * random.uniform(0.8, 1.0)  # noqa: S311
+
+    def between(self, asked_at: float) -> float:
+        """While revocations pour in, between the question of that moment and the next."""
+        return max(0.0, SPACING - (clock() - asked_at))
 
 
 class Crowd:

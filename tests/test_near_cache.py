@@ -18,7 +18,7 @@ from django.test import RequestFactory, override_settings
 from rest_framework.test import APIClient
 from rest_framework_simplejwt.tokens import RefreshToken as StockRefreshToken
 
-from jwt_redis import near_cache, recovery, sessions
+from jwt_redis import log_reading, near_cache, recovery, sessions
 from jwt_redis.authentication import JWTStatelessUserAuthentication
 from jwt_redis.decoding import claims_of
 from jwt_redis.exceptions import RevocationUnavailable
@@ -595,7 +595,7 @@ def test_one_that_waits_at_another_server_does_not_busy_the_primary(
     monkeypatch.setattr(following.Follower, "_look", lambda self: (looks.append(time.monotonic()), look(self))[1])
     wait_for(lambda: len(looks) > 10, "it looks", 5)
     # A pause behind each: a machine that is slow makes it longer.
-    assert looks[10] - looks[0] >= 9 * following.SPACING
+    assert looks[10] - looks[0] >= 9 * log_reading.SPACING
 
 
 def _threads() -> list[threading.Thread]:

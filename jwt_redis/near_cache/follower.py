@@ -7,7 +7,6 @@ other threads can make an answer older than the lease: what was acknowledged bef
 from __future__ import annotations
 
 import logging
-import random
 import threading
 import time
 from collections import OrderedDict
@@ -21,18 +20,7 @@ from django.db import connections
 from jwt_redis import observers
 from jwt_redis.conf import Config, NearCache, leeway_seconds, longest_access_lifetime
 from jwt_redis.exceptions import RevocationUnavailable
-from jwt_redis.log_reading import (
-    LONGEST_PAUSE,
-    LONGEST_WAIT,
-    PAGE,
-    SPACING,
-    WAITING,
-    Crowd,
-    Position,
-    Questions,
-    clock,
-    read_on,
-)
+from jwt_redis.log_reading import PAGE, Crowd, Pace, Position, Questions, clock, read_on
 from jwt_redis.near_cache.memory import CLOCK_DIFFERENCE, Memory
 from jwt_redis.observers import Observer
 from jwt_redis.records import Marker, SessionRecord
@@ -68,6 +56,7 @@ class Follower:
         self._position: Position | None = None
         # How often trust had been established by then: another server may have other entries under the same numbers.
         self._epoch = 0
+        self._pace = Pace(settings)
         self._questions = Questions(settings.lease)
         # When the primary last proved what is believed, or when it began. Whether the lease was held since.
         self._known_at = clock()
@@ -123,8 +112,8 @@ class Follower:
                     logger.debug("The revocation log cannot be followed: %s", error)
                     self._tell()
                     # The client has logged why, and need not do so four times a second for ever.
-                    self._stopping.wait(min(self._settings.poll * 2**failures, LONGEST_PAUSE))
-                    failures = min(failures + 1, 10)
+                    self._stopping.wait(self._pace.after_failures(failures))
+                    failures += 1
                     continue
                 finally:
                     # This thread's own, which nobody else closes: recovery reads the journal.
@@ -258,10 +247,9 @@ class Follower:
         if self._position is None or self._stopping.is_set():
             return
         if self._was_busy:
-            self._stopping.wait(max(0.0, SPACING - (clock() - self._questions.asked_at)))
+            self._stopping.wait(self._pace.between(self._questions.asked_at))
         if not self._waits_for_news():
-            # Not all at once.
-            self._stopping.wait(self._settings.poll * random.uniform(0.8, 1.0))  # noqa: S311
+            self._stopping.wait(self._pace.until_next_look())
 
     def _waits_for_news(self) -> bool:
         """Wait until there is something new, if this is one of the processes that do. It need not be right: it is
@@ -271,7 +259,7 @@ class Follower:
             return False
         try:
             if self._waker is None:
-                self._waker = Waker(min(WAITING * self._settings.lease, LONGEST_WAIT))
+                self._waker = Waker(self._pace.longest_wait)
             if self._crowd.is_due():
                 self._crowd.counting()
                 self._crowd.choose(self._waker.waiting())

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import random
 import threading
 from collections.abc import Generator
 from dataclasses import dataclass
@@ -26,18 +25,7 @@ from django.db import close_old_connections
 
 from jwt_redis.conf import NearCache, config
 from jwt_redis.exceptions import RevocationUnavailable
-from jwt_redis.log_reading import (
-    LONGEST_PAUSE,
-    LONGEST_WAIT,
-    PAGE,
-    SPACING,
-    WAITING,
-    Crowd,
-    Position,
-    Questions,
-    clock,
-    read_on,
-)
+from jwt_redis.log_reading import PAGE, Crowd, Pace, Position, Questions, clock, read_on
 from jwt_redis.recovery import atrusted, trusted
 from jwt_redis.revocations.events import GAP, HEARD, UNAVAILABLE, Event, revocation
 from jwt_redis.store import client, commands, gate
@@ -120,14 +108,17 @@ class Following:
         #: By ``jwt_redis.log_reading.clock``, from before a question: what was acknowledged by then has been told.
         self.known_at = float("-inf")
         self._heartbeat = float("inf") if heartbeat is None else heartbeat
-        self._settings = config().near_cache or NearCache()
-        self._questions = Questions(self._settings.lease)
-        self._crowd = Crowd(self._settings.max_waiting)
+        settings = config().near_cache or NearCache()
+        self._pace = Pace(settings)
+        self._questions = Questions(settings.lease)
+        self._crowd = Crowd(settings.max_waiting)
         self._waker: Waker | None = None
         self._awaker: AsyncWaker | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._pid = os.getpid()
         self._closing = threading.Event()
+        # A pause is over: it is closed, or there is a reason to try again at once.
+        self._stirred = threading.Event()
         self._course = self._run()
         self._action: _Action | None = None
 
@@ -149,10 +140,8 @@ class Following:
                 if not failures or clock() - told_at >= self._heartbeat:
                     told_at = clock()
                     yield Event(UNAVAILABLE, self.position, heard_at)
-                # Whoever comes back does so at another moment than the others.
-                pause = min(self._settings.poll * 2**failures, LONGEST_PAUSE)
-                failures = min(failures + 1, 10)
-                yield _Pause(pause * random.uniform(0.8, 1.0))  # noqa: S311
+                yield _Pause(self._pace.after_failures(failures))
+                failures += 1
                 continue
             page = answer.page
             if answer.epoch != gate.established() or (is_sure and answer.epoch != epoch):
@@ -188,7 +177,7 @@ class Following:
 
     def _until_later(self, position: Position, was_busy: bool) -> Generator[_Action, Any, None]:
         if was_busy:
-            yield _Pause(max(0.0, SPACING - (clock() - self._questions.asked_at)))
+            yield _Pause(self._pace.between(self._questions.asked_at))
         yield _Await(position.id)
 
     # What both exchanges do ------------------------------------------------------------------------------------------
@@ -216,13 +205,6 @@ class Following:
     def _may_wait(self) -> bool:
         return not client.is_cluster() and (not self._crowd.is_polling or self._crowd.is_due())
 
-    def _seconds(self) -> float:
-        return min(WAITING * self._settings.lease, LONGEST_WAIT)
-
-    def _poll(self) -> float:
-        """Not all at once."""
-        return self._settings.poll * random.uniform(0.8, 1.0)  # noqa: S311
-
     # Sync ------------------------------------------------------------------------------------------------------------
 
     def __iter__(self) -> Self:
@@ -249,8 +231,10 @@ class Following:
         if isinstance(action, _Await):
             if self._await(action.after):
                 return None
-            action = _Pause(self._poll())
-        self._closing.wait(action.seconds)
+            action = _Pause(self._pace.until_next_look())
+        self._stirred.wait(action.seconds)
+        if not self._closing.is_set():
+            self._stirred.clear()
         return None
 
     def _ask(self, action: _Ask) -> _Answer:
@@ -263,7 +247,7 @@ class Following:
             return False
         try:
             if self._waker is None:
-                self._waker = Waker(self._seconds())
+                self._waker = Waker(self._pace.longest_wait)
             if self._crowd.is_due():
                 self._crowd.counting()
                 self._crowd.choose(self._waker.waiting())
@@ -285,6 +269,11 @@ class Following:
     def close(self) -> None:
         """The iteration ends, wherever it is, within the wait that it is in."""
         self._closing.set()
+        self._stirred.set()
+
+    def hurry(self) -> None:
+        """Whoever iterates with ``for`` and is in a pause, as after a failure, tries again at once. From any thread."""
+        self._stirred.set()
 
     def __enter__(self) -> Self:
         return self
@@ -320,7 +309,7 @@ class Following:
         if isinstance(action, _Await):
             if await self._aawait(action.after):
                 return None
-            action = _Pause(self._poll())
+            action = _Pause(self._pace.until_next_look())
         await asyncio.sleep(action.seconds)
         return None
 
@@ -338,7 +327,7 @@ class Following:
             self._awaker, self._loop = None, loop
         try:
             if self._awaker is None:
-                self._awaker = AsyncWaker(self._seconds())
+                self._awaker = AsyncWaker(self._pace.longest_wait)
             if self._crowd.is_due():
                 self._crowd.counting()
                 self._crowd.choose(await self._awaker.waiting())
