@@ -32,6 +32,7 @@ from jwt_redis.store.connections import (
     close,
     connect,
     connection_limit,
+    heeding,
 )
 from jwt_redis.store.conversation import Unlogged, Wire, conversation, has_script, read_reply
 
@@ -400,12 +401,12 @@ async def aexecute(*many: Command[Any]) -> Any:
         if line is not None:
             if len(many) == 1 and many[0].script is None:
                 try:
-                    return await _aask(line, many[0])
+                    return await heeding(_aask(line, many[0]))
                 except _Stale:
                     first_attempt = 1
             else:
                 await line.lend()
-        return await _aexecute(mine.client, many, first_attempt)
+        return await heeding(_aexecute(mine.client, many, first_attempt))
     finally:
         turns.release()
 

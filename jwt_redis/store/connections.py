@@ -5,11 +5,12 @@ django-redis shares its pools between aliases of one URL, whatever their options
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 from collections import deque
-from collections.abc import Mapping
-from typing import Any, cast
+from collections.abc import Awaitable, Mapping
+from typing import Any, TypeVar, cast
 from urllib.parse import urlparse
 
 import redis
@@ -34,8 +35,11 @@ __all__ = [
     "close",
     "connect",
     "connection_limit",
+    "heeding",
     "server_location",
 ]
+
+T = TypeVar("T")
 
 # What the clients raise, where it is the server's or the network's doing.
 FAILURES = (redis.RedisError, redis.exceptions.RedisClusterException, OSError)
@@ -229,6 +233,20 @@ class AsyncLine:
         """Give back all that nobody uses. The pool looks whether they still work before it uses them."""
         while self._idle:
             await self._pool.release(self._idle.pop())
+
+
+async def heeding(work: Awaitable[T]) -> T:
+    """What ``work`` comes to; or the cancellation of its task, if there was one meanwhile and ``work`` went on.
+
+    Until Python 3.12 ``asyncio.wait_for``, in which redis-py sends, loses one that comes when it is done already
+    (https://github.com/python/cpython/issues/86296): a stream would go on for whoever has hung up.
+    """
+    task = asyncio.current_task()
+    before = task.cancelling() if task is not None else 0
+    result = await work
+    if task is not None and task.cancelling() > before:
+        raise asyncio.CancelledError
+    return result
 
 
 def connection_limit(made: redis.asyncio.Redis) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from jwt_redis import keys
-from jwt_redis.store.connections import aconnect, connect
+from jwt_redis.store.connections import aconnect, connect, heeding
 
 __all__ = ["AsyncWaker", "Waker"]
 
@@ -50,7 +50,7 @@ class AsyncWaker:
 
     async def wait(self, after: str) -> bool:
         """As :meth:`Waker.wait`."""
-        return bool(await self._server.execute_command(*_wait(self._milliseconds, after)))
+        return bool(await heeding(self._server.execute_command(*_wait(self._milliseconds, after))))
 
     async def waiting(self) -> int:
         """As :meth:`Waker.waiting`."""
