@@ -588,6 +588,17 @@ def test_users_on_every_node(cluster: Cluster, django_user_model: Any) -> None:
         assert_refused(access, "session_ended")
 
 
+@pytest.mark.django_db(transaction=True)
+async def test_many_on_every_node_are_asked_about_at_once(cluster: Cluster, django_user_model: Any) -> None:
+    async with closing_client():
+        made = [await sessions.aopen_session(django_user_model(pk=number)) for number in range(12)]
+        await sessions.aend_session("3", made[3]["sid"])
+        tokens = [token.access_token for token in made]
+        expected = [None if number != 3 else "session_ended" for number in range(12)]
+        for answers in (await sessions.acheck_many(tokens), await asyncio.to_thread(sessions.check_many, tokens)):
+            assert [verdict.reason for verdict in answers] == expected  # type: ignore[union-attr]
+
+
 def test_a_slot_that_has_moved(alice: Any, cluster: Cluster) -> None:
     _, access, token = sign_in(alice)
     former = cluster.owner_of(key_of(alice))

@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from jwt_redis.sessions.checking import RULES, Explanation, acheck, aexplain, check, explain
+from jwt_redis.sessions.checking import RULES, Explanation, acheck, acheck_many, aexplain, check, check_many, explain
 from jwt_redis.sessions.ending import (
     aend_all_sessions,
     aend_other_sessions,
@@ -47,6 +47,7 @@ __all__ = [
     "Session",
     "StatusListToken",
     "acheck",
+    "acheck_many",
     "aend_all_sessions",
     "aend_other_sessions",
     "aend_provider_sessions",
@@ -68,6 +69,7 @@ __all__ = [
     "aset_label",
     "astatus_list_token",
     "check",
+    "check_many",
     "end_all_sessions",
     "end_other_sessions",
     "end_provider_sessions",

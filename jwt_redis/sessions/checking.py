@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Final
@@ -29,7 +30,7 @@ from jwt_redis.store.client import aexecute, execute
 from jwt_redis.store.commands import Command
 from jwt_redis.verdicts import KEY_REVOKED, Claims, Verdict, decide
 
-__all__ = ["RULES", "Explanation", "acheck", "aexplain", "check", "explain"]
+__all__ = ["RULES", "Explanation", "acheck", "acheck_many", "aexplain", "check", "check_many", "explain"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,6 +228,86 @@ async def acheck(
     if needs_record:
         near_cache.remember(claims, verdict.session)
     return verdict if verdict.allowed else await apublish(_passing(claims, verdict))
+
+
+def _read_many(many: Sequence[Claims]) -> Operation[list[Verdict | RevocationUnavailable]]:
+    at_hand = markers.known() if all(_marker_at_hand(claims) is not None for claims in many) else None
+    # Of one session many may ask, and of one user's: each thing is asked for once.
+    asked: dict[tuple[Any, ...], Command[Any]] = {}
+    for claims in many:
+        wanted = (commands.read_state(claims), *([commands.read_refused(claims.jti)] if _is_by_itself(claims) else ()))
+        asked.update((command.args, command) for command in wanted)
+
+    def finish(*results: Any) -> Any:
+        replies = dict(zip(asked, results, strict=True))
+
+        def judge(marker: Marker) -> Done[list[Verdict | RevocationUnavailable]]:
+            return Done([_judged(claims, replies, marker) for claims in many])
+
+        if at_hand is not None:
+            return judge(at_hand)
+        # Behind them: whatever was lost before they were read shows in it. In Cluster a script is sent alone.
+        return Operation((marker_command(),), with_marker(judge, time.monotonic()))
+
+    return Operation(tuple(asked.values()), finish)
+
+
+def _judged(claims: Claims, replies: dict[tuple[Any, ...], Any], marker: Marker) -> Verdict | RevocationUnavailable:
+    state = replies[commands.read_state(claims).args]
+    if _is_by_itself(claims) and replies[commands.read_refused(claims.jti).args]:
+        state = replace(state, blacklisted=True)
+    try:
+        return _judge(claims, state, marker)
+    except RevocationUnavailable as error:
+        return error
+
+
+def _told(
+    many: Sequence[Claims], verdicts: Sequence[Verdict | RevocationUnavailable], began: float
+) -> list[Done[Verdict] | RevocationUnavailable]:
+    if observers.installed:
+        for verdict in verdicts:
+            if isinstance(verdict, Verdict):
+                _tell(verdict, began)
+    return [
+        _passing(claims, verdict) if isinstance(verdict, Verdict) else verdict
+        for claims, verdict in zip(many, verdicts, strict=True)
+    ]
+
+
+def check_many(tokens: Sequence[Token]) -> list[Verdict | RevocationUnavailable]:
+    """What Redis says of each, in one round trip for all, for who has to ask about very many at once.
+
+    In place of a verdict there is the exception where something is pending about that user alone.
+
+    :raises RevocationUnavailable: when Redis cannot be asked.
+    """
+    many = [claims_of(token) for token in tokens]
+    began = time.perf_counter()
+    verdicts = run(lambda: _read_many(many)) if many else []
+    answers: list[Verdict | RevocationUnavailable] = []
+    for one in _told(many, verdicts, began):
+        if isinstance(one, Done):
+            verdict = publish(one)
+            answers.append(verdict)
+        else:
+            answers.append(one)
+    return answers
+
+
+async def acheck_many(tokens: Sequence[Token]) -> list[Verdict | RevocationUnavailable]:
+    """:func:`check_many` over ``redis.asyncio``."""
+    many = [claims_of(token) for token in tokens]
+    began = time.perf_counter()
+    verdicts = await arun(lambda: _read_many(many)) if many else []
+    answers: list[Verdict | RevocationUnavailable] = []
+    for one in _told(many, verdicts, began):
+        if isinstance(one, Done):
+            verdict = await apublish(one)
+            answers.append(verdict)
+        else:
+            answers.append(one)
+    return answers
 
 
 def _explained(claims: Claims, state: UserState, verdict: Verdict) -> Explanation:
