@@ -18,7 +18,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from jwt_redis.testing.servers import RedisServer
 from jwt_redis.tokens import AccessToken
 from tests.server import http_server
-from tests.test_sse import bearer, held, shortened, sign_in, sign_out, wait_until_nothing_is_held
+from tests.test_sse import bearer, held, shortened, sign_in, sign_out, until, wait_until_nothing_is_held
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -286,6 +286,26 @@ def sid(who: dict[str, Any]) -> str:
     return str(AccessToken(who["access"])["sid"])
 
 
+async def test_whoever_leaves_while_the_door_is_opened_leaves_nothing(site: str, own: RedisServer) -> None:
+    who = await signed_in(site)
+    await asyncio.to_thread(wait_until_nothing_is_held, site)
+    await asyncio.to_thread(own.pause)
+    try:
+        opening = [asyncio.create_task(connected(dial(site, headers=bearer(who)))) for _ in range(5)]
+        await asyncio.sleep(0.3)
+        for one in opening:
+            one.cancel()
+        await asyncio.gather(*opening, return_exceptions=True)
+    finally:
+        own.resume()
+    await asyncio.to_thread(wait_until_nothing_is_held, site)
+    assert (await asyncio.to_thread(held, site))["sockets"] == 0
+
+
+async def connected(opening: Any) -> Any:
+    return await opening
+
+
 async def test_a_consumer_that_fails_and_clients_that_vanish_leave_nothing(site: str) -> None:
     who = await signed_in(site)
 
@@ -307,8 +327,12 @@ async def test_a_consumer_that_fails_and_clients_that_vanish_leave_nothing(site:
 
 
 @pytest.mark.slow
-async def test_a_thousand_idle_sockets_are_one_follower(site: str, own: RedisServer) -> None:
+@pytest.mark.parametrize("comes_first", ["nothing", "a restart"])
+async def test_a_thousand_idle_sockets_are_one_follower(site: str, own: RedisServer, comes_first: str) -> None:
     await asyncio.to_thread(wait_until_nothing_is_held, site)
+    if comes_first == "a restart":
+        await asyncio.to_thread(own.kill)
+        own.start()
     async with AsyncExitStack() as stack:
         who = await signed_in(site)
         sockets = []
@@ -352,6 +376,40 @@ async def test_without_redis_it_is_closed_or_kept(site: str, own: RedisServer) -
                     break
                 await asyncio.sleep(0.1)
         assert await closed(keeping) == (4401, "session_ended")
+
+
+async def test_a_client_that_never_reads_does_not_put_off_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As ASGI has it: a server does not return from send() while the client's buffers are full."""
+    from channels.generic.websocket import AsyncWebsocketConsumer
+    from django.contrib.auth.models import User
+
+    from jwt_redis import sessions
+    from jwt_redis.contrib.channels import LiveSessionMixin, consumers
+
+    class Talkative(LiveSessionMixin, AsyncWebsocketConsumer):
+        async def session_ended(self, ending: Any) -> None:
+            await self.send("so long, and a lot more than anybody wants to hear")
+            await super().session_ended(ending)
+
+    monkeypatch.setattr(consumers, "_GOOD_BYE", 0.2)
+    user = User(pk=1)
+    token = (await sessions.aopen_session(user)).access_token
+    sent: list[str] = []
+    comes: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+
+    async def send(message: Any) -> None:
+        sent.append(message["type"])
+        if message["type"] == "websocket.send":
+            await asyncio.Event().wait()
+
+    comes.put_nowait({"type": "websocket.connect"})
+    made: Callable[..., Any] = Talkative()
+    serving = asyncio.create_task(made({"type": "websocket", "auth": token, "user": user}, comes.get, send))
+    await until(lambda: sent == ["websocket.accept"])
+    await sessions.aend_session(user, token["sid"])
+    await until(lambda: sent == ["websocket.accept", "websocket.send", "websocket.close"])
+    comes.put_nowait({"type": "websocket.disconnect", "code": 1006})
+    await asyncio.wait_for(serving, WAIT)
 
 
 # What it needs -----------------------------------------------------------------------------------------------------

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import random
+import threading
 import time
 from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -18,7 +20,9 @@ from django.test import override_settings
 
 from jwt_redis import sessions
 from jwt_redis.exceptions import RevocationUnavailable, RevokedToken
-from jwt_redis.revocations import Ending, Watch, watch, watching
+from jwt_redis.revocations import REVOCATION_UNAVAILABLE, Ending, Watch, watch, watching
+from jwt_redis.signals import refusal_observed
+from jwt_redis.store import client
 from jwt_redis.testing.servers import RedisServer
 from jwt_redis.tokens import AccessToken
 from tests.test_sse import until
@@ -40,12 +44,16 @@ async def _nothing_is_left() -> AsyncIterator[None]:
     """Neither a task nor an entry, whatever the test has done."""
     yield
     for _ in range(500):
-        left = [task for task in asyncio.all_tasks() if task.get_name().startswith("jwt_redis")]
+        left = [one for one in (*asyncio.all_tasks(), *threading.enumerate()) if name_of(one).startswith("jwt_redis-w")]
         if not left:
             break
         await asyncio.sleep(0.01)
     assert not left
     assert asyncio.get_running_loop() not in watching._hubs
+
+
+def name_of(one: asyncio.Task[Any] | threading.Thread) -> str:
+    return one.name if isinstance(one, threading.Thread) else one.get_name()
 
 
 async def soon(watched: Watch, seconds: float = 10) -> Ending | None:
@@ -157,8 +165,7 @@ async def test_all_share_one_follower(store: redis.Redis) -> None:
     former = {one["id"] for one in store.client_list()}
     watches = [watch(token) for token in tokens]
     await asyncio.gather(*(one.__aenter__() for one in watches))
-    names = [task.get_name() for task in asyncio.all_tasks()]
-    assert names.count("jwt_redis-watch") == 1
+    assert [name_of(one) for one in threading.enumerate()].count("jwt_redis-watch") == 1
 
     def count() -> int:
         return sum(one["cmd"] == "xread" and one["id"] not in former for one in store.client_list())
@@ -209,6 +216,131 @@ async def test_many_that_an_event_might_concern_are_asked_about(store: redis.Red
         await one.__aexit__(None, None, None)
 
 
+async def test_the_last_of_very_many_is_not_asked_about_too_late(
+    store: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+
+    def check_many(tokens: Any) -> Any:
+        asked.append(len(tokens))
+        return check(tokens)
+
+    check = sessions.check_many
+    monkeypatch.setattr(sessions, "check_many", check_many)
+    tokens = [await access_of(number) for number in range(20)]
+    async with AsyncExitStack() as stack:
+        watches = [await stack.enter_async_context(watch(tokens[number % 20])) for number in range(1000)]
+        store.hset("jwt:{7}", f"sid:{tokens[7]['sid']}", f"ended.{int(time.time()) + 300}.lost")
+        store.hincrby("jwt:{log}:marker", "revocations", 5)
+        endings = await asyncio.gather(*(one.wait(10) for one in watches[7::20]))
+        assert {ending and ending.reason for ending in endings} == {"session_ended"}
+        # Four round trips, each in time, in place of a thousand.
+        assert asked == [250] * 4
+        assert sum(one.ending is None for one in watches) == 950
+
+
+async def test_a_doubt_is_open_for_no_longer_than_the_lease(
+    store: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Redis says what is new, and does not say who is still good."""
+    token, other = await access_of(1), await access_of(2)
+    answers = threading.Event()
+    check = sessions.check_many
+    monkeypatch.setattr(sessions, "check_many", lambda tokens: (answers.wait(30), check(tokens))[1])
+    try:
+        async with (
+            watch(token) as denying,
+            watch(token, on_redis_failure="allow") as keeping,
+            watch(other, on_redis_failure="allow") as revoked,
+        ):
+            store.hset("jwt:{2}", f"sid:{other['sid']}", f"ended.{int(time.time()) + 300}.lost")
+            store.hincrby("jwt:{log}:marker", "revocations", 5)
+            assert await soon(denying) == Ending(REVOCATION_UNAVAILABLE)
+            assert denying.token is token and not answers.is_set()
+            assert keeping.ending is None and keeping.is_known
+            answers.set()
+            assert await soon(revoked) == Ending("session_ended")
+            assert await keeping.wait(0.3) is None
+    finally:
+        answers.set()
+
+
+async def test_one_that_cannot_be_asked_about_is_no_other_ones_end(
+    store: redis.Redis, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    tokens = [await access_of(number) for number in range(5)]
+    check = sessions.check_many
+
+    def failing(some: Any) -> Any:
+        if tokens[3] in some:
+            raise ZeroDivisionError
+        return check(some)
+
+    monkeypatch.setattr(sessions, "check_many", failing)
+    async with AsyncExitStack() as stack:
+        watches = [await stack.enter_async_context(watch(token)) for token in tokens]
+        store.hincrby("jwt:{log}:marker", "revocations", 5)
+        assert await soon(watches[3]) == Ending(REVOCATION_UNAVAILABLE)
+        assert await watches[0].wait(0.5) is None
+        assert [one.ending for one in watches].count(None) == 4
+    assert "Tokens cannot be asked about." in caplog.text
+
+
+async def test_whoever_is_busy_in_the_loop_does_not_keep_the_proof_from_coming() -> None:
+    """A thousand sockets that come back at once: there is no connection free, and each turn of the loop takes long."""
+    token = await access_of(1)
+    async with watch(token) as watched:
+        turns = client._loops[asyncio.get_running_loop()].turns
+        held = 0
+        while not turns.locked():
+            await turns.acquire()
+            held += 1
+        busy = asyncio.create_task(take_turns_of(0.09))
+        try:
+            assert await watched.wait(4) is None and watched.is_known
+            await asyncio.to_thread(sessions.end_session, user_of(1), token["sid"])
+            assert await soon(watched) == Ending("session_ended", "logout")
+        finally:
+            busy.cancel()
+            for _ in range(held):
+                turns.release()
+
+
+async def take_turns_of(seconds: float) -> None:
+    while True:
+        time.sleep(seconds)  # noqa: ASYNC251
+        await asyncio.sleep(0)
+
+
+async def test_with_observe_nothing_ends_and_it_is_said(settings: Any) -> None:
+    settings.JWT_REDIS = {**settings.JWT_REDIS, "OBSERVE": True}
+    observed: list[tuple[str, str]] = []
+
+    def hear(sid: str, reason: str, **kwargs: Any) -> None:
+        observed.append((sid, reason))
+
+    refusal_observed.connect(hear)
+    try:
+        token, other = await access_of(1), await access_of(1)
+        async with watch(token) as watched, watch(other) as revoked:
+            await sessions.aend_session(user_of(1), token["sid"])
+            await sessions.arevoke_token(other)
+            await until(lambda: len(observed) == 2)
+            assert await watched.wait(0.3) is None and revoked.ending is None
+        assert set(observed) == {(token["sid"], "session_ended"), (other["sid"], "token_blacklisted")}
+    finally:
+        refusal_observed.disconnect(hear)
+
+
+async def test_it_can_be_ended_from_this_side() -> None:
+    async with watch(await access_of(1)) as watched:
+        watched.end(Ending("enough"))
+        assert await watched.wait() == Ending("enough")
+        watched.end(Ending("more"))
+        assert watched.ending == Ending("enough")
+        assert asyncio.get_running_loop() not in watching._hubs
+
+
 # Redis away --------------------------------------------------------------------------------------------------------
 
 
@@ -257,6 +389,14 @@ async def test_a_loop_that_stood_still_is_no_outage() -> None:
         assert await watched.wait(1.5) is None
 
 
+async def test_a_loop_that_is_always_late_is_no_reprieve(own: RedisServer) -> None:
+    async with watch(await access_of(1)) as watched:
+        busy = asyncio.create_task(take_turns_of(0.15))
+        await asyncio.to_thread(own.kill)
+        assert await soon(watched) == Ending(REVOCATION_UNAVAILABLE)
+        busy.cancel()
+
+
 async def test_without_redis_it_does_not_begin_or_is_asked_about_later(own: RedisServer) -> None:
     first, second = await access_of(1), await access_of(2)
     await sessions.aend_session(user_of(1), first["sid"])
@@ -291,3 +431,36 @@ async def test_one_that_fails_begins_anew(monkeypatch: pytest.MonkeyPatch, caplo
             await asyncio.sleep(0.5)
         assert "Who follows the log has failed." in caplog.text
         assert await soon(watched) == Ending("session_ended", "logout")
+
+
+async def test_a_follower_that_never_begins_keeps_nobody_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    token = await access_of(1)
+    monkeypatch.setattr(watching, "follow", lambda *args, **options: 1 / 0)
+    async with asyncio.timeout(10), watch(token) as watched:
+        assert await watched.wait() == Ending(REVOCATION_UNAVAILABLE)
+
+
+async def test_without_a_thread_it_is_unavailable(monkeypatch: pytest.MonkeyPatch) -> None:
+    token = await access_of(1)
+
+    def refuse(self: Any) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", refuse)
+        with pytest.raises(RevocationUnavailable):
+            async with watch(token):
+                pass
+    async with watch(token) as watched:
+        assert watched.is_known
+
+
+def test_a_loop_that_is_closed_leaves_no_thread() -> None:
+    async def leave() -> None:
+        await watch(await access_of(1)).__aenter__()
+
+    asyncio.run(leave())
+    deadline = time.monotonic() + 10
+    while any(thread.name == "jwt_redis-watch" for thread in threading.enumerate()):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)

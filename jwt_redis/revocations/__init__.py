@@ -5,7 +5,7 @@ A project that imports this from nowhere pays nothing for it: there is no thread
 
 from __future__ import annotations
 
-from jwt_redis.revocations.events import ALL, GAP, HEARD, OTHERS, SESSION, TOKEN, UNAVAILABLE, USER, Event
+from jwt_redis.revocations.events import ALL, GAP, HEARD, KEY, OTHERS, SESSION, TOKEN, UNAVAILABLE, USER, Event
 from jwt_redis.revocations.following import Following, follow
 from jwt_redis.revocations.watching import REVOCATION_UNAVAILABLE, TOKEN_EXPIRED, Ending, Watch, watch
 
@@ -13,6 +13,7 @@ __all__ = [
     "ALL",
     "GAP",
     "HEARD",
+    "KEY",
     "OTHERS",
     "REVOCATION_UNAVAILABLE",
     "SESSION",

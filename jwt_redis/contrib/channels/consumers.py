@@ -34,6 +34,8 @@ _UNAVAILABLE: Final = 4503
 # What asks for another token, and how it is answered.
 _REAUTHENTICATE: Final = "reauthenticate"
 _LONGEST_MESSAGE: Final = 10_000
+# Seconds for a good-bye. Whoever does not read must not put off the end by that.
+_GOOD_BYE: Final = 5.0
 
 # Is it session_ended() that sends, or what that has begun? Others run at the same time.
 _is_good_bye: contextvars.ContextVar[bool] = contextvars.ContextVar("jwt_redis_good_bye", default=False)
@@ -48,7 +50,7 @@ class LiveSessionMixin(_Consumer):
     out after that gets through. The reason of the close is the verdict's.
 
     ``grace``: seconds for which the socket is kept when the token has run out. A client may send
-    ``{"type": "reauthenticate", "token": "..."}`` at any time, with a younger token of the same user, and is answered
+    ``{"type": "reauthenticate", "token": "..."}`` at any time, with another token of the same user, and is answered
     ``{"type": "reauthenticated", "expires_in": SECONDS}`` or ``{"type": "reauthentication_failed", "code": "..."}``.
     At the beginning of a grace it is told ``{"type": "token_expired", "grace": SECONDS}``. Without one, 0, the socket
     is closed when the token has run out. ``takes_tokens``: False for a protocol of your own; then call
@@ -113,7 +115,7 @@ class LiveSessionMixin(_Consumer):
             return
         self._watched = watched
         if watched.ending is not None:
-            await self._refuse(401)
+            await self._refuse(503 if watched.ending.reason == REVOCATION_UNAVAILABLE else 401)
             return
         await super().websocket_connect(message)
         # Not before: what it finds at once would be sent in front of the handshake's answer.
@@ -153,15 +155,20 @@ class LiveSessionMixin(_Consumer):
         self._is_ending = True
         _is_good_bye.set(True)
         try:
-            await self.session_ended(ending)
+            async with asyncio.timeout(_GOOD_BYE):
+                await self.session_ended(ending)
         except Exception:
             logger.exception("A consumer's session_ended() has failed.", extra={"event": "watch_failed"})
         if not self._is_closed:
             # Whatever a project has made of it, nobody stays.
-            await LiveSessionMixin.session_ended(self, ending)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_GOOD_BYE):
+                    await LiveSessionMixin.session_ended(self, ending)
+            self._is_closed = True
 
     async def session_ended(self, ending: Ending) -> None:
-        """Closes the socket. Called once; what you do before ``super()`` is still sent."""
+        """Closes the socket. Called once; what you do before ``super()`` is still sent, if it takes no more than five
+        seconds."""
         code = self.unavailable_code if ending.reason == REVOCATION_UNAVAILABLE else self.close_code
         # A server may have closed it meanwhile, each with an error of its own.
         with contextlib.suppress(Exception):
