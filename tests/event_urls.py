@@ -4,19 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import threading
 from typing import Any
 
 from django.http import JsonResponse
 from django.urls import include, path
 
+from jwt_redis.contrib.sse import crowding
 from jwt_redis.contrib.sse.views import SessionEventsView
 from jwt_redis.revocations import watching
 from tests.urls import untouched
 
 
 class Quick(SessionEventsView):
+    max_streams = None
     heartbeat = 0.3
     retry = 0.5
+
+
+class Three(Quick):
+    max_streams = 3
+    heartbeat = 30
 
 
 class HeaderOnly(Quick):
@@ -32,7 +40,8 @@ async def held(request: Any) -> JsonResponse:
             "hubs": len(watching._hubs),
             "watches": sum(len(hub._watches) for hub in watching._hubs.values()),
             "index": sum(len(hub._index) for hub in watching._hubs.values()),
-            "followers": tasks.count("jwt_redis-watch"),
+            "followers": sum(thread.name == "jwt_redis-watch" for thread in threading.enumerate()),
+            "streams": sum(len(some) for some in crowding._streams.values()),
             "sockets": tasks.count("jwt_redis-socket"),
             "tasks": len(tasks),
         }
@@ -43,6 +52,7 @@ urlpatterns = [
     path("auth/", include("jwt_redis.urls")),
     path("events/", include("jwt_redis.contrib.sse.urls")),
     path("quick/", Quick.as_view()),
+    path("three/", Three.as_view()),
     path("header-only/", HeaderOnly.as_view()),
     path("held/", held),
     path("untouched/", untouched),

@@ -14,6 +14,7 @@ import pytest
 import requests
 
 from jwt_redis.contrib.sse import stream
+from jwt_redis.contrib.sse.views import SessionEventsView
 from jwt_redis.testing.servers import RedisServer
 from jwt_redis.tokens import AccessToken
 from tests.server import http_server
@@ -73,7 +74,7 @@ def held(base: str) -> dict[str, int]:
 
 def wait_until_nothing_is_held(base: str) -> None:
     deadline = time.monotonic() + WAIT
-    while (now := held(base)) and (now["watches"] or now["followers"] or now["hubs"] or now["index"]):
+    while (now := held(base)) and any(now[what] for what in ("watches", "followers", "hubs", "index", "streams")):
         assert time.monotonic() < deadline, now
         time.sleep(0.05)
 
@@ -288,6 +289,83 @@ async def test_who_hangs_up_leaves_nothing_behind(site: str) -> None:
 
     for _ in range(3):
         await asyncio.gather(*(visit(number * 0.02) for number in range(20)))
+    await asyncio.to_thread(wait_until_nothing_is_held, site)
+    assert (await asyncio.to_thread(held, site))["tasks"] <= before + 1
+
+
+async def test_one_stream_more_than_a_session_may_have_ends_the_oldest(site: str) -> None:
+    who, other = [await asyncio.to_thread(sign_in, site) for _ in range(2)]
+    async with AsyncStack() as stack:
+        elsewhere = await stack.enter(opened(site, other, "/three/"))
+        streams = [await stack.enter(opened(site, who, "/three/")) for _ in range(5)]
+        for one in streams[:2]:
+            assert await rest(one) == [("superseded", {"max_streams": 3})]
+            # A browser comes back, and not at once; what it missed by then it is told.
+            assert one.has_ended and one.retry == 60_000 and one.last_id not in ("", "end")
+        now = await asyncio.to_thread(held, site)
+        assert (now["watches"], now["streams"]) == (4, 4)
+        # One that is gone makes room for another.
+        streams[4].writer.transport.abort()
+        await wait_for_streams(site, 3)
+        again = await stack.enter(opened(site, who, "/three/"))
+        assert (await asyncio.to_thread(held, site))["streams"] == 4
+        await asyncio.to_thread(sign_out, site, who)
+        for one in (*streams[2:4], again):
+            assert (await rest(one))[0][0] == "session-ended"
+        assert not elsewhere.has_ended
+    await asyncio.to_thread(wait_until_nothing_is_held, site)
+
+
+async def wait_for_streams(base: str, count: int) -> None:
+    for _ in range(int(WAIT * 20)):
+        if (await asyncio.to_thread(held, base))["streams"] == count:
+            return
+        await asyncio.sleep(0.05)
+    raise AssertionError("they did not go")
+
+
+async def test_a_client_that_opens_streams_and_reads_none_is_held_to_it_too(site: str) -> None:
+    who = await asyncio.to_thread(sign_in, site)
+    address = urlparse(site)
+    head = f"GET /three/ HTTP/1.1\r\nHost: {address.netloc}\r\nAuthorization: Bearer {who['access']}\r\n\r\n"
+    writers = []
+    for _ in range(40):
+        _reader, writer = await asyncio.open_connection(address.hostname, address.port, limit=1)
+        # Nothing is taken from the kernel any more.
+        writer.transport.pause_reading()  # type: ignore[attr-defined]
+        writer.write(head.encode())
+        writers.append(writer)
+    await wait_for_streams(site, 3)
+    assert (await asyncio.to_thread(held, site))["watches"] == 3
+    for writer in writers:
+        writer.transport.abort()
+    await asyncio.to_thread(wait_until_nothing_is_held, site)
+
+
+@pytest.mark.parametrize("most", [0, -1, True, "3", 1.5])
+def test_a_number_of_streams_that_is_none_is_said(most: Any) -> None:
+    with pytest.raises(ValueError, match="max_streams"):
+        SessionEventsView.as_view(max_streams=most)
+    with pytest.raises(ValueError, match="max_streams"):
+        type("Odd", (SessionEventsView,), {"max_streams": most}).as_view()  # type: ignore[attr-defined]
+    SessionEventsView.as_view(max_streams=None)
+
+
+async def test_whoever_leaves_while_a_stream_is_opened_leaves_nothing(site: str, own: RedisServer) -> None:
+    who = await asyncio.to_thread(sign_in, site)
+    await asyncio.to_thread(wait_until_nothing_is_held, site)
+    before = (await asyncio.to_thread(held, site))["tasks"]
+    own.pause()
+    try:
+        for number in range(10):
+            address = urlparse(site)
+            _reader, writer = await asyncio.open_connection(address.hostname, address.port)
+            head = f"GET /quick/ HTTP/1.1\r\nHost: {address.netloc}\r\nAuthorization: Bearer {who['access']}\r\n\r\n"
+            writer.write(head.encode())
+            await asyncio.sleep(0.01 * number)
+            writer.transport.abort()
+    finally:
+        own.resume()
     await asyncio.to_thread(wait_until_nothing_is_held, site)
     assert (await asyncio.to_thread(held, site))["tasks"] <= before + 1
 

@@ -17,6 +17,7 @@ from jwt_redis import sessions
 from jwt_redis.authentication import JWTAuthentication, RevocationCheckMixin
 from jwt_redis.conf import FailurePolicy, config
 from jwt_redis.contrib.sse import stream
+from jwt_redis.contrib.sse.crowding import SUPERSEDED, among_streams
 from jwt_redis.cookies import header_token, patch_vary, raw_access_token
 from jwt_redis.exceptions import RevocationUnavailable
 from jwt_redis.records import EndedSession
@@ -28,6 +29,9 @@ logger = logging.getLogger("jwt_redis")
 
 # The id behind which nothing comes any more.
 _END: Final = "end"
+# Seconds after which the page of a stream that has given way comes back: were it at once, too many would take each
+# other's place for ever.
+_LATER: Final = 60.0
 
 
 class SessionEventsView(View):
@@ -37,16 +41,30 @@ class SessionEventsView(View):
     has run out while the session may be alive: get a new one and come again. Behind either the stream ends. With a sign
     of life ``unavailable`` says that Redis cannot be asked, ``available`` that it can be again: nothing was missed.
 
-    ``heartbeat``: seconds between two signs of life. ``retry``: seconds after which a client comes back.
+    ``max_streams``: how many a session may have open in one process, None for no limit. With one more the oldest is
+    told ``superseded``, and ends; a browser comes back after a minute. ``heartbeat``: seconds between two signs of
+    life. ``retry``: seconds after which a client comes back.
     ``on_redis_failure`` and ``uses_cookies`` are as for any view.
     """
 
     authentication_class: type[RevocationCheckMixin] = JWTAuthentication
     on_redis_failure: FailurePolicy | None = None
     uses_cookies: bool = True
+    max_streams: int | None = 20
     heartbeat: float = 15.0
     retry: float = 3.0
     http_method_names = ["get", "head", "options"]
+
+    @classmethod
+    def as_view(cls, **initkwargs: Any) -> Any:
+        """Django's.
+
+        :raises ValueError: when ``max_streams`` is neither None nor a whole number above zero.
+        """
+        most = initkwargs.get("max_streams", cls.max_streams)
+        if most is not None and (not isinstance(most, int) or isinstance(most, bool) or most < 1):
+            raise ValueError(f"max_streams: None or a whole number above zero is needed, not {most!r}")
+        return super().as_view(**initkwargs)
 
     async def get(self, request: Any) -> HttpResponseBase:
         """Who asks is asked about before the first byte: 401, 403 and 503 are as ever.
@@ -122,16 +140,21 @@ class SessionEventsView(View):
         # Nothing is shown that one would have to be kept from: it stays, and says that it cannot tell.
         try:
             async with watch(token, on_redis_failure="allow") as watched:
-                yield stream.event(id=watched.position) if watched.position else stream.COMMENT
-                while (ending := await watched.wait(self.heartbeat)) is None:
-                    if watched.is_known is not is_known:
-                        is_known = watched.is_known
-                        yield stream.event("available" if is_known else "unavailable", {}, id=watched.position)
-                    else:
-                        yield stream.COMMENT
+                with among_streams(watched, self.max_streams):
+                    yield stream.event(id=watched.position) if watched.position else stream.COMMENT
+                    while (ending := await watched.wait(self.heartbeat)) is None:
+                        if watched.is_known is not is_known:
+                            is_known = watched.is_known
+                            yield stream.event("available" if is_known else "unavailable", {}, id=watched.position)
+                        else:
+                            yield stream.COMMENT
         except RevocationUnavailable:
             # Redis is known to lack something, which is being applied: the client comes back.
             yield stream.event("unavailable", {})
+            return
+        if ending.reason == SUPERSEDED:
+            yield stream.retry(max(self.retry, _LATER))
+            yield stream.event("superseded", {"max_streams": self.max_streams})
             return
         async for text in _farewell(ending):
             yield text
