@@ -51,7 +51,7 @@ EXTRAS = {
     "keys": "from jwt_redis.signing.keys import generate; assert generate('ES256')[0].is_asymmetric",
     "openid": "import jwt; jwt.get_algorithm_by_name('RS256')",
     "channels": "import channels.generic.websocket; from jwt_redis.contrib.channels import LiveSessionMixin",
-    "webhooks": "import jwt_redis.contrib.webhooks.pushing",
+    "webhooks": "import jwt; jwt.get_algorithm_by_name('ES256'); import jwt_redis.contrib.webhooks.pushing",
     "prometheus": "import jwt_redis.contrib.prometheus.views",
     "opentelemetry": "import jwt_redis.contrib.opentelemetry.tracing",
     "testing": "from jwt_redis.testing.servers import binary_paths as b; assert any('site-packages' in p for p in b())",

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import random
+import socket
 import ssl
+import threading
 import time
 from collections.abc import Callable, Iterator
 from datetime import timedelta
@@ -421,10 +424,7 @@ def test_anything_but_202_and_err_may_pass(behave: Any, endpoint: Endpoint, rece
     assert deliver() == Tally(delivered=1)
 
 
-@pytest.mark.parametrize(
-    "code",
-    ["invalid_request", "invalid_key", "invalid_issuer", "invalid_audience", "authentication_failed", "access_denied"],
-)
+@pytest.mark.parametrize("code", ["invalid_request", "invalid_issuer", "invalid_audience", "of_their_own"])
 def test_an_error_of_rfc_8935_is_the_end_until_somebody_sends_it_again(
     code: str, endpoint: Endpoint, receiver: Receiver, alice: Any
 ) -> None:
@@ -440,6 +440,89 @@ def test_an_error_of_rfc_8935_is_the_end_until_somebody_sends_it_again(
     assert outbox.send_again(Delivery.objects.all()) == 0
     first, second = (read(token)["jti"] for token in endpoint.tokens)
     assert first == second
+
+
+@pytest.mark.parametrize("code", ["invalid_key", "authentication_failed", "access_denied"])
+def test_an_error_that_another_key_or_secret_puts_right_may_pass(
+    code: str, endpoint: Endpoint, receiver: Receiver, alice: Any
+) -> None:
+    """While keys are changed, on whichever side, nothing is lost."""
+    for _ in range(20):
+        end_one(alice)
+    endpoint.behave = answering(400, json.dumps({"err": code, "description": "Not now."}).encode())
+    assert deliver() == Tally(failed=16)
+    assert {row.said for row in Delivery.objects.filter(attempts=1)} == {f"{code}: Not now."}
+    due_now()
+    # It is one that takes nothing, and is asked with one at a time.
+    assert deliver() == Tally(failed=1)
+    endpoint.behave = accept
+    due_now()
+    while deliver().total:
+        pass
+    assert not outbox.waiting().exists() and not outbox.dead().exists()
+
+
+def test_after_a_change_of_the_key_what_waits_is_signed_anew(
+    endpoint: Endpoint, receiver: Receiver, alice: Any, configure: Configure
+) -> None:
+    end_one(alice)
+    endpoint.behave = answering(400, b'{"err": "invalid_key"}')
+    assert deliver() == Tally(failed=1)
+    other = ec.generate_private_key(ec.SECP256R1())
+    configure(signing_key=other.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode(), key_id="2")
+    endpoint.behave = accept
+    due_now()
+    assert deliver() == Tally(delivered=1)
+    before, after = endpoint.tokens
+    assert jwt.get_unverified_header(after)["kid"] == "2"
+    read_again = jwt.decode(after, other.public_key(), algorithms=["ES256"], audience="partner-client")
+    assert read_again == read(before)
+
+
+def test_who_takes_some_and_asks_to_be_left_alone_is_left_alone(
+    endpoint: Endpoint, receiver: Receiver, alice: Any, configure: Configure
+) -> None:
+    configure(longest_delay=1000)
+    for _ in range(20):
+        end_one(alice)
+    taken = threading.Semaphore(3)
+
+    def behave(request: Any) -> None:
+        if taken.acquire(blocking=False):
+            request.answer(202)
+        else:
+            request.answer(429, Retry_After="500")
+
+    endpoint.behave = behave
+    assert deliver() == Tally(delivered=3, failed=13)
+    # Nor do those that were not among them go there now.
+    assert deliver() == Tally() and len(endpoint.seen) == 16
+    held = Receiver.objects.get()
+    assert held.failures == 0 and held.held_until is not None
+    endpoint.behave = accept
+    due_now()
+    while deliver().total:
+        pass
+    assert not outbox.waiting().exists()
+
+
+def test_what_cannot_be_said_is_not_the_receivers_fault(
+    endpoint: Endpoint, receiver: Receiver, alice: Any, configure: Configure
+) -> None:
+    def known_as(user: str, audience: str) -> dict[str, str]:
+        if user == "poison":
+            raise LookupError("nobody of that name")
+        return {"format": "opaque", "id": user}
+
+    configure(user_subject=known_as, first_delay=100, longest_delay=100)
+    sessions.end_all_sessions("poison")
+    assert deliver() == Tally(failed=1)
+    row, held = only_row(), Receiver.objects.get()
+    assert row.said == "LookupError: nobody of that name" and (held.failures, held.held_until) == (0, None)
+    for _ in range(3):
+        end_one(alice)
+    # At once, and not one at a time.
+    assert deliver() == Tally(delivered=3)
 
 
 def test_of_a_body_without_end_the_beginning_is_read(endpoint: Endpoint, receiver: Receiver, alice: Any) -> None:
@@ -629,6 +712,141 @@ def test_a_name_that_leads_to_a_private_address_is_not_connected_to(
     assert "not a public address" in only_row().said
 
 
+Lookup = Callable[..., Any]
+
+
+@pytest.fixture
+def names(monkeypatch: pytest.MonkeyPatch) -> dict[str, Lookup]:
+    """What is said of some names in place of the resolver's answer."""
+    made: dict[str, Lookup] = {}
+    real = socket.getaddrinfo
+
+    def getaddrinfo(host: Any, port: Any, *args: Any, **options: Any) -> Any:
+        return made[host](port) if host in made else real(host, port, *args, **options)
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    return made
+
+
+def leading_to(*addresses: str) -> Lookup:
+    return lambda port: [
+        (socket.AF_INET, kind, 0, "", (address, port))
+        for address in addresses
+        for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM)
+    ]
+
+
+def test_a_name_that_nobody_answers_for_holds_up_nobody_else(
+    endpoint: Endpoint, receiver: Receiver, alice: Any, names: dict[str, Lookup]
+) -> None:
+    is_over = threading.Event()
+    lookups: list[int] = []
+
+    def silent(port: int) -> Any:
+        lookups.append(port)
+        # As long as a resolver may take.
+        is_over.wait(30)
+        raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
+
+    names["silent.example"] = silent
+    receiver_at("https://silent.example/", "silent")
+    try:
+        for _ in range(3):
+            end_one(alice)
+        assert deliver() == Tally(delivered=3, failed=3)
+        # It was not waited for, and asked once for all three.
+        assert not is_over.is_set() and lookups == [443]
+        assert {row.said for row in outbox.waiting()} == {"No answer within 0.5 s."}
+    finally:
+        is_over.set()
+
+
+def test_the_next_address_is_tried_where_nobody_listens_at_the_first(
+    endpoint: Endpoint, alice: Any, names: dict[str, Lookup]
+) -> None:
+    names["partner.example"] = leading_to("127.0.0.2", "127.0.0.1")
+    receiver_at(f"http://partner.example:{endpoint.server_port}/")
+    end_one(alice)
+    assert deliver() == Tally(delivered=1)
+    assert endpoint.seen[0][0]["Host"] == f"partner.example:{endpoint.server_port}"
+
+
+def test_of_several_addresses_those_that_are_not_public_are_left_out(
+    endpoint: Endpoint, alice: Any, names: dict[str, Lookup], configure: Configure
+) -> None:
+    configure(networks=["127.0.0.1/32"])
+    names["partner.example"] = leading_to("127.0.0.2", "127.0.0.1")
+    receiver_at(f"http://partner.example:{endpoint.server_port}/")
+    end_one(alice)
+    assert deliver() == Tally(delivered=1)
+    configure(networks=[])
+    end_one(alice)
+    assert deliver() == Tally(failed=1) and len(endpoint.seen) == 1
+
+
+def test_a_connection_is_of_the_name_that_its_certificate_was_looked_at_for(
+    alice: Any, tmp_path: Any, names: dict[str, Lookup], configure: Configure
+) -> None:
+    """Two names with one address, as of a hoster: what is for the one must not go to the other."""
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    configure(allow_http=False, ca_file=str(tmp_path / "ca.pem"), timeout=5)
+    context = tls_server(authority, "one.example", "two.example")
+    asked_for: dict[int, str] = {}
+    context.sni_callback = lambda made, name, _context: asked_for.update({id(made): name})
+    first_is_answered = threading.Event()
+    names["one.example"] = leading_to("127.0.0.1")
+    # By then the first one's connection would be free.
+    names["two.example"] = lambda port: (first_is_answered.wait(5), time.sleep(0.2), leading_to("127.0.0.1")(port))[-1]
+    met: list[tuple[str, str]] = []
+
+    def behave(request: Any) -> None:
+        met.append((asked_for[id(request.connection)], request.headers["Host"].partition(":")[0]))
+        request.answer(202)
+        first_is_answered.set()
+
+    with listening(context) as endpoint:
+        endpoint.behave = behave
+        for name in ("one", "two"):
+            receiver_at(f"https://{name}.example:{endpoint.server_port}/", name)
+        end_one(alice)
+        assert deliver() == Tally(delivered=2)
+    assert met == [("one.example", "one.example"), ("two.example", "two.example")]
+
+
+def test_very_many_that_do_not_answer_take_nobody_elses_place(
+    endpoint: Endpoint, alice: Any, configure: Configure, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """More than an HTTP client has connections, if it is not told. They come first."""
+    monkeypatch.setattr(random, "shuffle", lambda receivers: None)
+    configure(timeout=3)
+    with listening() as hanging:
+        is_over = threading.Event()
+        hanging.behave = lambda request: is_over.wait(30)
+        for number in range(8):
+            receiver_at(hanging.url, f"hanging{number}")
+        receiver_at(endpoint.url)
+        for _ in range(15):
+            end_one(alice)
+        try:
+            assert deliver() == Tally(delivered=15, failed=120)
+        finally:
+            is_over.set()
+
+
+def test_in_one_round_there_are_so_many_and_everybodys_turn_comes(
+    endpoint: Endpoint, alice: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("jwt_redis.contrib.webhooks.sending._IN_ALL", 5)
+    for number in range(7):
+        receiver_at(endpoint.url, f"partner{number}")
+    for _ in range(2):
+        end_one(alice)
+    tallies = [deliver() for _ in range(3)]
+    assert [tally.delivered for tally in tallies] == [5, 5, 4]
+    assert deliver() == Tally() and not outbox.waiting().exists()
+
+
 def test_the_environments_proxy_is_not_used(
     endpoint: Endpoint, receiver: Receiver, alice: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -695,6 +913,14 @@ def test_what_would_be_dangerous_or_in_vain_is_an_error(configure: Configure, se
         call_command("jwt_deliver", "--once")
     with pytest.raises(ImproperlyConfigured):
         sign({})
+    # And one that cannot sign at all is found before there is anything to sign, without being shown.
+    public = KEY.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
+    for algorithm, key in (("ES256", "no key"), ("ES256", public), ("RS256", PEM)):
+        configure(allow_http=False, algorithm=algorithm, signing_key=key)
+        assert ids() == {"jwt_redis.E092"}
+        assert not any(key in str(found) for found in checks.check_webhooks())
+        with pytest.raises(CommandError, match="signing_key"):
+            call_command("jwt_deliver", "--once")
     settings.JWT_REDIS = {**settings.JWT_REDIS, "JOURNAL": False}
     assert "jwt_redis.E090" in ids()
     settings.JWT_REDIS = {"ALIAS": "sessions"}
@@ -801,7 +1027,7 @@ def test_attempts_are_counted_by_what_became_of_them(endpoint: Endpoint, receive
     install(observer)
     try:
         before = counted()
-        for behave in (answering(500), answering(400, b'{"err": "invalid_key"}'), accept):
+        for behave in (answering(500), answering(400, b'{"err": "invalid_issuer"}'), accept):
             endpoint.behave = behave
             end_one(alice)
             due_now()

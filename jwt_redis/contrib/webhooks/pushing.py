@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
 import httpx
 
+from jwt_redis.contrib.webhooks.lookups import Lookups
 from jwt_redis.contrib.webhooks.places import (
     NotAllowed,
     authorization_for,
@@ -29,6 +29,10 @@ logger = logging.getLogger(__name__)
 _MOST: Final = 8192
 # Characters of an error that are kept.
 _SHOWN: Final = 500
+# Addresses of a name that are tried.
+_ADDRESSES: Final = 4
+# Errors of RFC 8935 section 2.4 that another secret or key on either side puts right, and nobody has to send again.
+_MAY_PASS: Final = frozenset({"authentication_failed", "access_denied", "invalid_key"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +45,13 @@ class Parcel:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What became of it. ``retry_after``: seconds for which the receiver asked to be left alone."""
+    """What became of it. ``retry_after``: seconds for which the receiver asked to be left alone. ``is_ours``: nothing
+    was sent, and that says nothing of the receiver."""
 
     outcome: Literal["accepted", "rejected", "failed"]
     said: str = ""
     retry_after: float = 0.0
+    is_ours: bool = False
 
 
 def push_all(parcels: Sequence[Parcel]) -> list[Answer]:
@@ -54,19 +60,15 @@ def push_all(parcels: Sequence[Parcel]) -> list[Answer]:
 
 
 async def _push_all(parcels: Sequence[Parcel]) -> list[Answer]:
-    settings = settings_in_force()
-    # Not the environment's proxies: they would look up names for themselves, and .netrc has secrets.
-    async with httpx.AsyncClient(
-        verify=trusted(settings.ca_file), trust_env=False, follow_redirects=False, timeout=settings.timeout
-    ) as client:
-        return list(await asyncio.gather(*(_push(client, parcel, settings.timeout) for parcel in parcels)))
+    lookups, seconds = Lookups(), settings_in_force().timeout
+    return list(await asyncio.gather(*(_push(parcel, lookups, seconds) for parcel in parcels)))
 
 
-async def _push(client: httpx.AsyncClient, parcel: Parcel, seconds: float) -> Answer:
+async def _push(parcel: Parcel, lookups: Lookups, seconds: float) -> Answer:
     try:
         # As a whole: one byte a second would be within any limit for a single read.
         async with asyncio.timeout(seconds):
-            return await _post(client, parcel)
+            return await _post(parcel, lookups, seconds)
     except TimeoutError:
         return Answer("failed", f"No answer within {seconds:g} s.")
     except NotAllowed as error:
@@ -79,12 +81,13 @@ async def _push(client: httpx.AsyncClient, parcel: Parcel, seconds: float) -> An
         return Answer("failed", printable(f"{type(error).__name__}: {error}"))
 
 
-async def _post(client: httpx.AsyncClient, parcel: Parcel) -> Answer:
+async def _post(parcel: Parcel, lookups: Lookups, seconds: float) -> Answer:
     parts = check_url(parcel.url)
     url = httpx.URL(parcel.url)
     host = url.raw_host.decode("ascii")
-    # To the very address that was looked at: a second lookup might find another one.
-    address = await _address_of(host, url.port or (443 if url.scheme == "https" else 80))
+    found = await lookups.addresses(host, url.port or (443 if url.scheme == "https" else 80))
+    # To the very addresses that were looked at: a second lookup might find others.
+    addresses = _allowed(host, found)
     headers = {
         "Host": url.netloc.decode("ascii"),
         "Content-Type": "application/secevent+jwt",
@@ -94,29 +97,46 @@ async def _post(client: httpx.AsyncClient, parcel: Parcel) -> Answer:
     }
     if (authorization := authorization_for(parts)) is not None:
         headers["Authorization"] = authorization
-    async with client.stream(
-        "POST",
-        url.copy_with(host=address),
-        content=parcel.token.encode("ascii"),
-        headers=headers,
-        extensions={"sni_hostname": host},
-    ) as response:
-        if response.status_code == 202:
-            return Answer("accepted")
-        return _judged(response, await _beginning(response))
+    # One that does not answer leaves time for the next.
+    limits = httpx.Timeout(seconds, connect=seconds / len(addresses))
+    # A client for this alone. It would know its connections by address: where two names have the same one, the second
+    # would get what the first one's certificate was looked at for. Nor the environment's proxies: they would look up
+    # names for themselves, and .netrc has secrets.
+    async with httpx.AsyncClient(
+        verify=trusted(settings_in_force().ca_file), trust_env=False, follow_redirects=False, timeout=limits
+    ) as client:
+        for address in addresses:
+            try:
+                async with client.stream(
+                    "POST",
+                    url.copy_with(host=address),
+                    content=parcel.token.encode("ascii"),
+                    headers=headers,
+                    extensions={"sni_hostname": host},
+                ) as response:
+                    if response.status_code == 202:
+                        return Answer("accepted")
+                    return _judged(response, await _beginning(response))
+            except (httpx.ConnectError, httpx.ConnectTimeout):
+                # Nothing was sent.
+                if address == addresses[-1]:
+                    raise
+    raise AssertionError("unreachable: the last one returns or raises")
 
 
-async def _address_of(host: str, port: int) -> str:
-    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+def _allowed(host: str, addresses: Sequence[str]) -> list[str]:
+    allowed: list[str] = []
     why: NotAllowed | None = None
-    for *_rest, address in found:
+    for address in addresses:
         try:
-            check_address(str(address[0]))
+            check_address(address)
         except NotAllowed as error:
             why = error
         else:
-            return str(address[0])
-    raise why or NotAllowed(f"{host} has no address.")
+            allowed.append(address)
+    if not allowed:
+        raise why or NotAllowed(f"{host} has no address.")
+    return allowed[:_ADDRESSES]
 
 
 async def _beginning(response: httpx.Response) -> bytes:
@@ -131,6 +151,7 @@ async def _beginning(response: httpx.Response) -> bytes:
 
 def _judged(response: httpx.Response, body: bytes) -> Answer:
     """RFC 8935 section 2.3: 400 with ``err`` says that this token will not be taken. Everything else may pass."""
+    asked = _seconds(response.headers.get("Retry-After", ""))
     if response.status_code == 400:
         try:
             answer = json.loads(body)
@@ -139,12 +160,12 @@ def _judged(response: httpx.Response, body: bytes) -> Answer:
         if isinstance(answer, dict) and isinstance(answer.get("err"), str):
             description = answer.get("description")
             said = f"{answer['err']}: {description}" if isinstance(description, str) else answer["err"]
+            if answer["err"] in _MAY_PASS:
+                return Answer("failed", printable(said), asked)
             return Answer("rejected", printable(said))
     text = printable(body.decode("utf-8", "replace"))
     expected = " 202 was expected." if response.is_success or response.is_redirect else ""
-    return Answer(
-        "failed", f"{response.status_code}.{expected} {text}".strip(), _seconds(response.headers.get("Retry-After", ""))
-    )
+    return Answer("failed", f"{response.status_code}.{expected} {text}".strip(), asked)
 
 
 def _seconds(text: str) -> float:

@@ -24,8 +24,9 @@ __all__ = ["Tally", "deliver"]
 
 logger = logging.getLogger(__name__)
 
-# How many at once go to one receiver; a single one where the last did not arrive.
+# How many at once go to one receiver; a single one where the last did not arrive. And in all, as each is a connection.
 _AT_ONCE = 16
+_IN_ALL = 256
 # For how long nobody else takes up what somebody is at: so many time limits, and seconds for the database. Whoever
 # takes longer, as over a name's lookup, may have sent what another one sends too.
 _LIMITS, _MARGIN = 3, timedelta(seconds=5)
@@ -68,7 +69,8 @@ def deliver() -> Tally:
                 delivery.jti,
                 extra={**_facts(delivery), "event": "webhook_failed"},
             )
-            answered.append((delivery, Answer("failed", printable(f"{type(error).__name__}: {error}"))))
+            said = printable(f"{type(error).__name__}: {error}")
+            answered.append((delivery, Answer("failed", said, is_ours=True)))
     answers = push_all([parcel for _delivery, parcel in parcels])
     answered += [(delivery, answer) for (delivery, _parcel), answer in zip(parcels, answers, strict=True)]
     _note(answered, tally)
@@ -77,14 +79,19 @@ def deliver() -> Tally:
 
 def _take() -> list[Delivery]:
     now = journal.now()
-    receivers = Receiver.objects.using(journal.database()).filter(Q(held_until=None) | Q(held_until__lte=now))
+    all_receivers = Receiver.objects.using(journal.database())
+    receivers = list(all_receivers.filter(Q(held_until=None) | Q(held_until__lte=now)))
+    # Where not all can be served in one round, nobody is the last each time.
+    random.shuffle(receivers)
     taken: list[Delivery] = []
     for receiver in receivers:
-        taken += _take_for(receiver, now)
+        if (room := _IN_ALL - len(taken)) <= 0:
+            break
+        taken += _take_for(receiver, now, room)
     return taken
 
 
-def _take_for(receiver: Receiver, now: datetime) -> list[Delivery]:
+def _take_for(receiver: Receiver, now: datetime, most: int) -> list[Delivery]:
     lease = random_id()
     until = now + timedelta(seconds=_LIMITS * settings_in_force().timeout) + _MARGIN
     # The oldest due: not the oldest, which may be one that the receiver will never take.
@@ -92,7 +99,7 @@ def _take_for(receiver: Receiver, now: datetime) -> list[Delivery]:
     if not receiver.is_enabled:
         # That it was disabled, and nothing else.
         due = due.filter(kind=Delivery.Kind.STREAM)
-    room = 1 if receiver.failures else _AT_ONCE
+    room = min(most, 1 if receiver.failures else _AT_ONCE)
     skips = connections[journal.database()].features.has_select_for_update_skip_locked
     # Elsewhere no transaction: SQLite refuses one that has read to write, if another one wrote meanwhile.
     with transaction.atomic(using=journal.database()) if skips else nullcontext():
@@ -112,7 +119,8 @@ def _note(answered: list[tuple[Delivery, Answer]], tally: Tally) -> None:
     by_receiver: dict[int, list[Answer]] = defaultdict(list)
     with transaction.atomic(using=journal.database()):
         for delivery, answer in answered:
-            by_receiver[delivery.receiver_id].append(answer)
+            if not answer.is_ours:
+                by_receiver[delivery.receiver_id].append(answer)
             outcome = _note_one(delivery, answer, now)
             setattr(tally, outcome, getattr(tally, outcome) + 1)
         receivers = {delivery.receiver_id: delivery.receiver for delivery, _answer in answered}
@@ -138,15 +146,16 @@ def _note_one(delivery: Delivery, answer: Answer, now: datetime) -> str:
 
 def _note_receiver(receiver: Receiver, answers: list[Answer], now: datetime) -> None:
     own = Receiver.objects.using(journal.database()).filter(pk=receiver.pk)
+    asked = max(answer.retry_after for answer in answers)
     if any(answer.outcome != "failed" for answer in answers):
-        # It is there.
-        if receiver.failures:
-            own.update(failures=0, held_until=None)
+        # It is there. It may have had enough for now all the same.
+        until = now + timedelta(seconds=min(asked, settings_in_force().longest_delay)) if asked else None
+        if receiver.failures or until is not None:
+            own.update(failures=0, held_until=until)
         if receiver.failures >= _AWAY:
             waiting().filter(receiver=receiver, due_at__gt=now).update(due_at=now)
         return
-    pause = _pause(receiver.failures, max(answer.retry_after for answer in answers))
-    own.update(failures=F("failures") + 1, held_until=now + pause)
+    own.update(failures=F("failures") + 1, held_until=now + _pause(receiver.failures, asked))
 
 
 def _pause(failures: int, at_least: float) -> timedelta:

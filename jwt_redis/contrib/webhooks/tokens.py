@@ -15,7 +15,7 @@ from jwt_redis.conf import Webhooks, config
 from jwt_redis.contrib.webhooks.models import Delivery
 from jwt_redis.signing import backends
 
-__all__ = ["SESSION_REVOKED", "STREAM_UPDATED", "VERIFICATION", "claims_of", "sign", "signs_with"]
+__all__ = ["SESSION_REVOKED", "STREAM_UPDATED", "VERIFICATION", "claims_of", "sign", "signs_with", "try_to_sign"]
 
 # OpenID CAEP 1.0 section 3.1, OpenID Shared Signals Framework 1.0.
 SESSION_REVOKED = "https://schemas.openid.net/secevent/caep/event-type/session-revoked"
@@ -162,3 +162,17 @@ def sign(claims: Mapping[str, Any]) -> str:
     algorithm, key, key_id = signs_with()
     headers = {"typ": _TYPE} if key_id is None else {"typ": _TYPE, "kid": key_id}
     return jwt.encode(dict(claims), key, algorithm=algorithm, headers=headers)
+
+
+def try_to_sign() -> None:
+    """Before there is anything to sign.
+
+    :raises ImproperlyConfigured: as :func:`signs_with`; or when the key cannot be read, is none for the algorithm, or
+        needs the package cryptography, which is missing.
+    :raises NoSigningKey: when the key that is to sign was revoked, and no other signs in its place yet.
+    """
+    try:
+        sign({})
+    except (jwt.PyJWTError, NotImplementedError, ValueError, TypeError, AttributeError) as error:
+        # The last one where the key is a public one.
+        raise ImproperlyConfigured(f"signing_key: {type(error).__name__}: {error}") from error

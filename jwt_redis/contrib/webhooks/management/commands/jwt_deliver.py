@@ -18,7 +18,8 @@ from jwt_redis.conf import config
 from jwt_redis.contrib.webhooks.outbox import dead, waiting_facts
 from jwt_redis.contrib.webhooks.places import trusted
 from jwt_redis.contrib.webhooks.sending import Tally, deliver
-from jwt_redis.contrib.webhooks.tokens import signs_with
+from jwt_redis.contrib.webhooks.tokens import try_to_sign
+from jwt_redis.exceptions import NoSigningKey
 from jwt_redis.management.base import TerminalCommand, as_json, journal_needed
 
 logger = logging.getLogger(__name__)
@@ -48,8 +49,10 @@ class Command(TerminalCommand):
         if (webhooks := config().webhooks) is None or not journal.is_on():
             raise CommandError('JWT_REDIS: WEBHOOKS is needed, and JOURNAL. See "System checks" in the documentation.')
         try:
-            signs_with()
+            try_to_sign()
             trusted(webhooks.ca_file)
+        except NoSigningKey as error:
+            raise CommandError("The key that signs was revoked, and no other signs in its place yet.") from error
         except (ImproperlyConfigured, OSError) as error:
             raise CommandError(f"JWT_REDIS: WEBHOOKS: {error}") from error
         if options["once"]:
