@@ -588,7 +588,6 @@ def test_users_on_every_node(cluster: Cluster, django_user_model: Any) -> None:
         assert_refused(access, "session_ended")
 
 
-@pytest.mark.django_db(transaction=True)
 async def test_many_on_every_node_are_asked_about_at_once(cluster: Cluster, django_user_model: Any) -> None:
     async with closing_client():
         made = [await sessions.aopen_session(django_user_model(pk=number)) for number in range(12)]

@@ -18,7 +18,7 @@ from django.conf import settings as django_settings
 from django.contrib.auth import get_user_model
 from django.test import override_settings
 
-from jwt_redis import sessions
+from jwt_redis import log_reading, sessions
 from jwt_redis.exceptions import RevocationUnavailable, RevokedToken
 from jwt_redis.revocations import REVOCATION_UNAVAILABLE, Ending, Watch, watch, watching
 from jwt_redis.signals import refusal_observed
@@ -412,6 +412,24 @@ async def test_without_redis_it_does_not_begin_or_is_asked_about_later(own: Redi
         own.start()
         assert await soon(revoked) == Ending("session_ended")
         assert await good.wait(0.5) is None
+
+
+async def test_who_comes_right_after_an_outage_stays(own: RedisServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever follows the log pauses after a failure, and is told that there is no reason to any more."""
+    first, second = await access_of(1), await access_of(2)
+    monkeypatch.setattr(log_reading.Pace, "after_failures", lambda self, before: 30.0)
+    async with watch(first, on_redis_failure="allow") as keeping:
+        await asyncio.to_thread(own.kill)
+        await until(lambda: not keeping.is_known)
+        own.start()
+        async with asyncio.timeout(10), AsyncExitStack() as stack:
+            while True:
+                try:
+                    watched = await stack.enter_async_context(watch(second))
+                    break
+                except RevocationUnavailable:
+                    await asyncio.sleep(0.1)
+            assert await watched.wait(3) is None and watched.is_known
 
 
 async def test_a_store_that_is_emptied_ends_all(store: redis.Redis) -> None:
