@@ -12,9 +12,10 @@ from django.conf import settings as django_settings
 from django.contrib.auth import get_user_model
 from django.test import override_settings
 
-from jwt_redis import recovery, sessions
+from jwt_redis import sessions
 from jwt_redis.exceptions import RevocationUnavailable, StoreNotReady
-from jwt_redis.store import client
+from jwt_redis.recovery import pending
+from jwt_redis.store import client, markers
 from jwt_redis.tokens import AccessToken
 from tests.test_redis_failure import pointed_at
 
@@ -52,18 +53,11 @@ def test_each_is_judged_as_it_is_alone(strategy: str, store: redis.Redis) -> Non
         assert sessions.check_many(tokens) == alone
         assert asyncio.run(sessions.acheck_many(tokens)) == alone
         # And where the marker has to be read with it.
-        recovery_reset()
+        markers.reset()
         assert sessions.check_many(tokens) == alone
-        recovery_reset()
+        markers.reset()
         assert asyncio.run(sessions.acheck_many(tokens)) == alone
         assert sessions.check_many([]) == [] == asyncio.run(sessions.acheck_many([]))
-
-
-def recovery_reset() -> None:
-    """The copy of the marker is too old."""
-    from jwt_redis.store import markers
-
-    markers.reset()
 
 
 def test_they_are_one_round_trip_and_each_thing_is_asked_once(
@@ -82,7 +76,7 @@ def test_what_is_pending_about_one_is_pending_about_that_one(
     store: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tokens = [access_of(number) for number in range(3)]
-    monkeypatch.setattr(recovery, "_blocked", frozenset({"1"}))
+    monkeypatch.setattr(pending, "_blocked", frozenset({"1"}))
     first, second, third = sessions.check_many(tokens)
     assert isinstance(second, StoreNotReady)
     assert first.allowed and third.allowed  # type: ignore[union-attr]
