@@ -182,10 +182,9 @@ def verified(
         raise BadSignature("the token is not signed with an algorithm that was agreed")
     key = _key_for(header.get("kid"), algorithm, jwks, jwks_uri)
     try:
-        made = PyJWK(dict(key), algorithm)
         # The key's own algorithm alone, whatever the header says: it says the same.
         options: Any = {"enforce_minimum_key_length": True}
-        found = PyJWS(options=options).decode_complete(raw.encode("ascii"), made.key, algorithms=[algorithm])
+        found = PyJWS(options=options).decode_complete(raw.encode("ascii"), key, algorithms=[algorithm])
     except jwt.InvalidSignatureError:
         raise BadSignature("the signature is not good") from None
     except (PyJWTError, NotImplementedError, *CRASHES):
@@ -193,7 +192,7 @@ def verified(
     return found["header"], _claims(found["payload"])
 
 
-def _key_for(kid: object, algorithm: str, jwks: Mapping[str, Any] | None, jwks_uri: str | None) -> Mapping[str, Any]:
+def _key_for(kid: object, algorithm: str, jwks: Mapping[str, Any] | None, jwks_uri: str | None) -> Any:
     if jwks is not None:
         found = _fitting(jwks["keys"], kid, algorithm)
     elif jwks_uri is not None:
@@ -208,13 +207,34 @@ def _key_for(kid: object, algorithm: str, jwks: Mapping[str, Any] | None, jwks_u
     return found[0]
 
 
-def _fitting(keys: Sequence[Mapping[str, Any]], kid: object, algorithm: str) -> list[Mapping[str, Any]]:
-    """Those that may have signed it: of the right type, for signatures, and not for another algorithm."""
-    return [
+def _fitting(keys: Sequence[Mapping[str, Any]], kid: object, algorithm: str) -> list[Any]:
+    """Those that may have signed it: of the right type, for signatures, and not for another algorithm.
+
+    One that is damaged or will not do is passed over, as if it were not there (RFC 7517 section 5).
+    """
+    fitting = [
         key
         for key in keys
         if key.get("kty") == _KEY_TYPES[algorithm[:2]]
         and key.get("use") in (None, "sig")
+        and _verifies(key.get("key_ops"))
         and key.get("alg") in (None, algorithm)
         and (kid is None or key.get("kid") == kid)
     ]
+    return [made for key in fitting if (made := _made(key, algorithm)) is not None]
+
+
+def _verifies(operations: object) -> bool:
+    # RFC 7517 section 4.3; what is no list is out of range.
+    return operations is None or (isinstance(operations, (list, tuple)) and "verify" in operations)
+
+
+def _made(key: Mapping[str, Any], algorithm: str) -> Any:
+    """What PyJWT verifies with; None for a key that is not whole, of another curve, or too weak."""
+    try:
+        made = PyJWK(dict(key), algorithm)
+        # Of the curve or the kind that the algorithm needs.
+        prepared = made.Algorithm.prepare_key(made.key)
+        return None if made.Algorithm.check_key_length(prepared) else prepared
+    except (PyJWTError, NotImplementedError, *CRASHES):
+        return None

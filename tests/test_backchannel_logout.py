@@ -978,6 +978,51 @@ def test_keys_that_nobody_can_use_are_passed_over(key_server: KeyServer) -> None
     refused(logout_token())
 
 
+RSA = jwk()
+WEAK_KEY = rsa.generate_private_key(public_exponent=65537, key_size=1024)  # noqa: S505
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"kty": "RSA"},
+        {"kty": "RSA", "n": RSA["n"]},
+        {"kty": "RSA", "n": "!", "e": "AQAB"},
+        {"kty": "RSA", "n": 7, "e": []},
+        {"kty": "RSA", "n": "AQAB", "e": "AQAB"},
+        {"kty": ["RSA"], "n": RSA["n"], "e": "AQAB"},
+        {"kty": {}},
+        {"kty": "EC", "crv": "P-256", "x": "AA", "y": "AA"},
+        {"kty": "unheard of", "n": RSA["n"], "e": "AQAB"},
+        {**jwk(OTHERS_KEY), "use": "enc"},
+        {**jwk(OTHERS_KEY), "use": ["sig"]},
+        {**jwk(OTHERS_KEY), "key_ops": ["encrypt", "wrapKey"]},
+        {**jwk(OTHERS_KEY), "key_ops": "verify"},
+        {**jwk(OTHERS_KEY), "alg": "RS512"},
+        jwk(WEAK_KEY),
+        "a string",
+        None,
+    ],
+)
+@pytest.mark.parametrize("named", [True, False])
+def test_a_key_that_will_not_do_spoils_none_of_the_others(key_server: KeyServer, other: Any, named: bool) -> None:
+    """RFC 7517 section 5: those that are not understood or lack members should be ignored, and section 4."""
+    twin = {"kid": "one"} if isinstance(other, dict) else {}
+    mine = {**RSA, "an unknown member": {"use": "enc"}, "key_ops": ["verify"]}
+    mine.pop("use", None)
+    key_server.answer = {"keys": [{**other, **twin} if twin else other, mine], "an unknown member": [1]}
+    accepted(logout_token(header={} if named else {"kid": ...}))
+    # And it proves nothing itself.
+    refused(logout_token(OTHERS_KEY, header={} if named else {"kid": ...}))
+
+
+def test_a_curve_that_the_algorithm_does_not_have_is_another_key() -> None:
+    keys = [ec.generate_private_key(curve) for curve in (ec.SECP384R1(), ec.SECP256R1())]
+    found = [json.loads(jwt.algorithms.ECAlgorithm.to_jwk(key.public_key())) for key in keys]
+    with with_provider(algorithms=["ES256"], jwks={"keys": found}):
+        accepted(logout_token(keys[1], "ES256", header={"kid": ...}))
+
+
 # Settings, checks, cleaning up -------------------------------------------------------------------------------------
 
 
