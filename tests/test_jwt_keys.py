@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import timedelta
 from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import pytest
+import redis
 from django.conf import settings
 from django.core.management import CommandError, call_command
 from django.test import override_settings
@@ -200,6 +208,89 @@ def test_a_leaked_key_is_refused_whatever_is_wrong_with_the_files(folder: Path, 
         run("retire", first, "--leaked", "--no-input", "--unknown")
     assert Revocation.objects.get(kind="key").target == first
     assert http.get("/whoami/", **bearer(token)).status_code == 401
+
+
+DYING = """
+import os, signal, sys
+import django
+django.setup()
+from django.core.management import call_command
+from jwt_redis import sessions
+from jwt_redis.signing import key_files
+def dies(*args, **kwargs):
+    os.kill(os.getpid(), signal.SIGKILL)
+where, kid = sys.argv[1:]
+if where == "before it is refused":
+    sessions.revoke_key = dies
+elif where == "before it is marked":
+    key_files.Change.retire = dies
+elif where == "before its file is removed":
+    key_files.Path.unlink = dies
+else:
+    put = key_files._put
+    key_files._put = lambda file, text: (put(file, text), file.suffix == ".jwk" and dies())
+call_command("jwt_keys", "retire", kid, "--leaked", "--no-input")
+"""
+
+
+@pytest.fixture(scope="module")
+def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A database for processes that a test starts."""
+    database = tmp_path_factory.mktemp("database") / "db.sqlite3"
+    django("migrate", "--verbosity", "0", JWT_REDIS_TEST_DB=str(database), JWT_REDIS_TEST_KEYS=str(database.parent))
+    return database
+
+
+def django(*words: str, **environment: str) -> str:
+    env = {**os.environ, "DJANGO_SETTINGS_MODULE": "tests.keys_settings", **environment}
+    command = [sys.executable, "-W", "ignore", "-m", "django", *words]
+    return subprocess.run(command, env=env, check=True, capture_output=True, text=True).stdout
+
+
+@pytest.mark.parametrize(
+    ("where", "is_first", "state", "is_refused"),
+    [
+        ("before it is marked", False, "verifying", True),
+        pytest.param("before another one is listed", False, "signing", False, marks=pytest.mark.slow),
+        pytest.param("before it is refused", False, "verifying", False, marks=pytest.mark.slow),
+        pytest.param("before its file is removed", False, "leaked", True, marks=pytest.mark.slow),
+        # Simple JWT's own key, and nothing else is there yet.
+        pytest.param("before another one is listed", True, None, False, marks=pytest.mark.slow),
+        pytest.param("before it is marked", True, "verifying", True, marks=pytest.mark.slow),
+    ],
+)
+def test_one_who_is_killed_while_a_key_is_retired_leaves_nothing_that_another_run_does_not_mend(
+    where: str, is_first: bool, state: str | None, is_refused: bool, migrated: Path, tmp_path: Path, store: redis.Redis
+) -> None:
+    folder, database = tmp_path / "keys", shutil.copy(migrated, tmp_path / "db.sqlite3")
+    environment = {"JWT_REDIS_TEST_KEYS": str(folder), "JWT_REDIS_TEST_DB": str(database)}
+    kid = NO_KID
+    if not is_first:
+        with key_files.changing(str(folder)) as change:
+            kid = change.create("ES256", "HS256")
+            change.activate(kid)
+    env = {**os.environ, "DJANGO_SETTINGS_MODULE": "tests.keys_settings", **environment}
+    command = [sys.executable, "-W", "ignore", "-c", DYING, where, kid]
+    assert subprocess.run(command, env=env, check=False).returncode == -signal.SIGKILL
+    left = key_files.KeyFiles(str(folder))
+    assert left.entries.get(kid) is None if state is None else left.entries[kid].state == state
+    assert (folder / f"{kid}.jwk").exists() is not is_first
+    assert (store.hget("jwt:{log}:marker", "refused_keys") == kid) is is_refused
+    # Whoever starts meanwhile is not held up by what is there.
+    left.key_set()
+    done = json.loads(django("jwt_keys", "retire", kid, "--leaked", "--no-input", "--json", **environment))
+    assert done["added"] is not is_refused
+    found = key_files.KeyFiles(str(folder))
+    assert found.entries[kid].state == "leaked"
+    assert state != "leaked" or found.entries[kid] == left.entries[kid]
+    assert [entry.state for entry in found.entries.values()].count("signing") == 1
+    assert not (folder / f"{kid}.jwk").exists()
+    made = found.key_set()
+    assert made.signing is not None and kid not in made.keys and made.accepts_no_kid is not is_first
+    assert store.hget("jwt:{log}:marker", "refused_keys") == kid
+    with closing(sqlite3.connect(database)) as connection:
+        rows = connection.execute("SELECT target, applied_at IS NULL FROM jwt_redis_revocation").fetchall()
+    assert rows == [(kid, 0)]
 
 
 def test_a_name_that_was_mistyped_refuses_nothing(folder: Path) -> None:

@@ -193,6 +193,9 @@ class Change(KeyFiles):
         entries = {**self.entries}
         entries.setdefault(NO_KID, Entry(pre_kid_alg, now, SIGNING, now))
         entries[key.kid] = Entry(alg, now, VERIFYING, now)
+        if not self.entries:
+            # A file without a list beside it would be taken for a list that is lost, by whoever comes after a crash.
+            self._write({})
         _put(self._file(key.kid), json.dumps(jwk))
         self._write(entries)
         return key.kid
@@ -218,11 +221,12 @@ class Change(KeyFiles):
             return False
 
     def retire(self, kid: str, state: str) -> None:
-        """``state``: RETIRED or LEAKED. The key's file is removed, its name is kept."""
+        """``state``: RETIRED or LEAKED. The key's file is removed, its name is kept; done again, what is left to do."""
         entry = self.entries[kid]
-        signed_until = int(time.time()) if entry.state == SIGNING else entry.signed_until
-        made = replace(entry, state=state, since=int(time.time()), signed_until=signed_until)
-        self._write({**self.entries, kid: made})
+        if entry.state != state:
+            signed_until = int(time.time()) if entry.state == SIGNING else entry.signed_until
+            made = replace(entry, state=state, since=int(time.time()), signed_until=signed_until)
+            self._write({**self.entries, kid: made})
         self._file(kid).unlink(missing_ok=True)
 
     def _write(self, entries: dict[str, Entry]) -> None:
