@@ -6,9 +6,12 @@ import base64
 import hashlib
 import hmac
 import logging
+import os
 import secrets
+import threading
 import time
 from collections import OrderedDict
+from concurrent.futures import CancelledError, Future
 from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import unquote_to_bytes
@@ -145,6 +148,19 @@ def _with_secret(method: str, readings: list[tuple[str, str]], form: dict[str, s
 _REMEMBERED: Final = 1024
 _memo_key = secrets.token_bytes(32)
 _good: OrderedDict[bytes, None] = OrderedDict()
+# And those that are being looked at: who comes with the same secret meanwhile takes the answer.
+_under_way: dict[bytes, Future[bool]] = {}
+_lock = threading.Lock()
+
+
+def _after_fork() -> None:
+    """A thread of the parent's may have held the lock, and those that hash are not here."""
+    global _lock
+    _lock = threading.Lock()
+    _under_way.clear()
+
+
+os.register_at_fork(after_in_child=_after_fork)
 
 
 def _is_secret(secret: str, hashes: tuple[str, ...]) -> bool:
@@ -154,14 +170,38 @@ def _is_secret(secret: str, hashes: tuple[str, ...]) -> bool:
         return False
     for hashed in hashes:
         proof = hmac.digest(_memo_key, f"{hashed}\0{secret}".encode(errors="surrogatepass"), hashlib.sha256)
+        if _is_proof(proof, secret, hashed):
+            return True
+    return False
+
+
+def _is_proof(proof: bytes, secret: str, hashed: str) -> bool:
+    ours: Future[bool] = Future()
+    with _lock:
         if proof in _good:
             return True
-        if check_password(secret, hashed):
+        answer = _under_way.setdefault(proof, ours)
+    if answer is not ours:
+        try:
+            return answer.result()
+        except CancelledError:
+            return _is_proof(proof, secret, hashed)
+    try:
+        is_good = check_password(secret, hashed)
+    except BaseException:
+        # What stops this one is no answer for the others.
+        with _lock:
+            _under_way.pop(proof, None)
+        answer.cancel()
+        raise
+    with _lock:
+        _under_way.pop(proof, None)
+        if is_good:
             _good[proof] = None
             while len(_good) > _REMEMBERED:
                 _good.popitem(last=False)
-            return True
-    return False
+    answer.set_result(is_good)
+    return is_good
 
 
 def _public(client_id: str | None) -> Caller:
