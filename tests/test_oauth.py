@@ -5,9 +5,13 @@ from __future__ import annotations
 import base64
 import hmac
 import json
+import os
+import signal
 import threading
 import time
+import warnings
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, quote_plus, urlencode
@@ -17,6 +21,7 @@ import pytest
 import time_machine
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from django.core.checks import Error
 from django.core.exceptions import ImproperlyConfigured
 from django.test import Client, override_settings
 from jwt.algorithms import ECAlgorithm
@@ -428,6 +433,98 @@ def test_a_secret_is_hashed_once_and_forgotten_when_it_is_replaced(alice: Any, m
         assert introspect(refresh, basic("api", "new")).json()["active"] is True
 
 
+@pytest.mark.parametrize("secret", [SECRET, "a guess"])
+def test_of_many_who_come_at_once_with_a_secret_one_hashes_it(secret: str, monkeypatch: Any) -> None:
+    hashed: list[str] = []
+    real, everybody = clients.check_password, threading.Barrier(9)
+
+    def slow(given: str, by: str) -> bool:
+        hashed.append(given)
+        # Nobody is done before all others are here.
+        everybody.wait(10)
+        time.sleep(0.05)
+        return real(given, by)
+
+    monkeypatch.setattr(clients, "check_password", slow)
+    clients._good.clear()
+    (by,) = oauth_settings.OAUTH["clients"]["api"]["secrets"][:1]
+
+    def come() -> bool:
+        if threading.current_thread() is not threads[0]:
+            while not hashed:
+                time.sleep(0.001)
+            everybody.wait(10)
+        return clients._is_secret(secret, (by,))
+
+    answers: list[bool] = []
+    threads = [threading.Thread(target=lambda: answers.append(come())) for _ in range(9)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert answers == [secret == SECRET] * 9
+    assert hashed == [secret]
+    assert not clients._under_way
+    # Another secret is another question, and one that was wrong is asked anew.
+    monkeypatch.setattr(clients, "check_password", lambda given, by: hashed.append(given) or real(given, by))
+    assert not clients._is_secret("another", (by,))
+    assert clients._is_secret(secret, (by,)) is (secret == SECRET)
+    assert hashed == [secret, "another", *([] if secret == SECRET else [secret])]
+
+
+def test_one_who_is_stopped_while_hashing_holds_up_nobody(monkeypatch: Any) -> None:
+    real, has_begun, goes_on = clients.check_password, threading.Event(), threading.Event()
+
+    def stopped(given: str, by: str) -> bool:
+        has_begun.set()
+        goes_on.wait(10)
+        # As by a worker that is told to go.
+        monkeypatch.setattr(clients, "check_password", real)
+        raise SystemExit
+
+    monkeypatch.setattr(clients, "check_password", stopped)
+    clients._good.clear()
+    (by,) = oauth_settings.OAUTH["clients"]["api"]["secrets"][:1]
+    answers: list[bool] = []
+
+    def come_and_go() -> None:
+        with suppress(SystemExit):
+            answers.append(clients._is_secret(SECRET, (by,)))
+
+    first = threading.Thread(target=come_and_go)
+    second = threading.Thread(target=lambda: answers.append(clients._is_secret(SECRET, (by,))))
+    first.start()
+    assert has_begun.wait(10)
+    second.start()
+    time.sleep(0.05)
+    goes_on.set()
+    first.join(10)
+    second.join(10)
+    assert answers == [True]
+    assert not clients._under_way
+
+
+def test_a_child_does_not_wait_for_its_parents_threads(monkeypatch: Any) -> None:
+    clients._good.clear()
+    (by,) = oauth_settings.OAUTH["clients"]["api"]["secrets"][:1]
+    real, has_begun, goes_on = clients.check_password, threading.Event(), threading.Event()
+    monkeypatch.setattr(clients, "check_password", lambda *_: has_begun.set() or goes_on.wait(10))
+    hashing = threading.Thread(target=clients._is_secret, args=(SECRET, (by,)))
+    hashing.start()
+    assert has_begun.wait(10)
+    monkeypatch.setattr(clients, "check_password", real)
+    with warnings.catch_warnings():
+        # Python warns of forks beside threads; that is what is looked at.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        child = os.fork()
+    if not child:
+        signal.alarm(10)
+        os._exit(0 if clients._is_secret(SECRET, (by,)) else 1)
+    assert os.waitpid(child, 0)[1] == 0
+    goes_on.set()
+    hashing.join()
+
+
 def find_client(client_id: str) -> Any:
     return OAuthClient(client_id, jwks={"keys": [KEY]}, introspects=True) if client_id == "signs" else None
 
@@ -721,6 +818,45 @@ def test_a_project_adds_what_it_has_besides() -> None:
         assert http.get(f"{WELL_KNOWN}/tenant").json()["token_endpoint"] == "https://auth.example.com/token"
 
 
+def test_no_member_is_an_empty_list() -> None:
+    """RFC 8414 section 3.2: claims with zero elements MUST be omitted."""
+    found = http.get(f"{WELL_KNOWN}/tenant").json()
+    assert all(found.values())
+    assert not found.keys() & {"response_types_supported", "grant_types_supported"}
+    # Who has a grant says so, and who has none need not.
+    with with_oauth(
+        metadata={"response_types_supported": ["code"], "grant_types_supported": [], "scopes_supported": ()}
+    ):
+        found = http.get(f"{WELL_KNOWN}/tenant").json()
+        assert found["response_types_supported"] == ["code"]
+        assert not found.keys() & {"grant_types_supported", "scopes_supported"}
+    # An endpoint that nobody may ask has no list of ways to do so, and without one they would be taken for the default.
+    with with_oauth(methods=["none"], bearer_permission=None):
+        found = http.get(f"{WELL_KNOWN}/tenant").json()
+        assert found["revocation_endpoint_auth_methods_supported"] == ["none"]
+        assert not [name for name in found if name.startswith("introspection_endpoint")]
+
+
+def test_what_this_site_says_of_itself_is_replaced_by_nobody() -> None:
+    with with_oauth(metadata={"issuer": "https://evil.example"}):
+        (problem,) = problems()
+        assert (problem.key, "OAUTH['issuer']" in problem.reason) == ("OAUTH", True)
+        with pytest.raises(ImproperlyConfigured, match="issuer"):
+            http.get(f"{WELL_KNOWN}/tenant")
+    own = http.get(f"{WELL_KNOWN}/tenant").json()
+    others = dict.fromkeys(own.keys() - {"issuer"}, "https://evil.example") | {
+        "service_documentation": "https://x.example"
+    }
+    with with_oauth(metadata=others):
+        assert http.get(f"{WELL_KNOWN}/tenant").json() == {**own, "service_documentation": "https://x.example"}
+        (message,) = check_oauth()
+        assert message.id == "jwt_redis.E042" and isinstance(message, Error)
+        assert "introspection_endpoint, " in message.msg and "service_documentation" not in message.msg
+        # What is not mounted here may be elsewhere.
+        with override_settings(ROOT_URLCONF="tests.urls"):
+            assert check_oauth() == []
+
+
 @pytest.mark.parametrize(
     "named", [None, "my-site", "http://auth.example.com", "https://auth.example.com?x", "https://auth.example.com#x"]
 )
@@ -749,6 +885,7 @@ def test_an_issuer_that_is_no_url_has_no_metadata_and_the_check_says_so(named: s
         ({"issuer": "http://auth.example.com"}, "https"),
         ({"bearer_permission": "tests.test_oauth.told_of"}, "a class"),
         ({"metadata": ["x"]}, "a dict"),
+        ({"metadata": {"issuer": "https://auth.example.com"}}, "a key of its own"),
     ],
 )
 def test_a_setting_that_is_wrong_is_named(changes: dict[str, Any], reason: str) -> None:

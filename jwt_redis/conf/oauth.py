@@ -47,7 +47,7 @@ class OAuth(NamedTuple):
     authentication: type[Any] | None = None
     # The issuer identifier (RFC 8414 section 2). None: Simple JWT's ISSUER.
     issuer: str | None = None
-    # More members for the metadata, or others.
+    # More members for the metadata. What this site says of itself stays.
     metadata: Mapping[str, Any] = {}
 
 
@@ -92,6 +92,8 @@ def _clients(value: object) -> Callable[..., Any] | None:
 def _members(value: object) -> Mapping[str, Any]:
     if not isinstance(value, Mapping) or not all(isinstance(name, str) for name in value):
         raise ValueError("a dict of members is needed")
+    if "issuer" in value:
+        raise ValueError("the issuer has a key of its own, OAUTH['issuer']: by another one nobody finds the metadata")
     return value
 
 

@@ -12,6 +12,7 @@ from jwt.algorithms import has_crypto
 
 from jwt_redis.conf import config, problems
 from jwt_redis.oauth.issuing import is_url, issuer
+from jwt_redis.oauth.metadata import replaced
 
 __all__ = ["check_oauth", "is_mounted", "needs_cryptography", "register"]
 
@@ -60,6 +61,15 @@ def check_oauth(app_configs: Any = None, **kwargs: Any) -> list[CheckMessage]:
                 "jwt_redis.oauth.urls is included, and JWT_REDIS['OAUTH'] names no clients: everybody is refused.",
                 hint="OAUTH = {'clients': {'billing': {'secrets': [make_password(...)], 'introspects': True}}}",
                 id="jwt_redis.W041",
+            )
+        )
+    if is_mounted("jwt_redis_oauth_metadata") and is_url(named := issuer()) and (names := replaced(named)):
+        found.append(
+            Error(
+                f"JWT_REDIS: OAUTH: metadata names {', '.join(names)}, which this site says of itself: that has no"
+                " effect.",
+                hint="Leave it out, or do not include the URLs that it is about.",
+                id="jwt_redis.E042",
             )
         )
     if is_mounted("jwt_redis_oauth_metadata") and not is_url(issuer()):

@@ -15,7 +15,7 @@ from jwt_redis.conf import ASYMMETRIC_ALGORITHMS, config
 from jwt_redis.oauth.issuing import is_url, issuer, own_url
 from jwt_redis.oauth.protocol import JSONView
 
-__all__ = ["MetadataView", "metadata"]
+__all__ = ["MetadataView", "metadata", "replaced"]
 
 
 def _mounted(named: str, url_name: str) -> str | None:
@@ -26,14 +26,21 @@ def _mounted(named: str, url_name: str) -> str | None:
 
 
 def metadata(named: str) -> dict[str, Any]:
-    """The members, for the issuer that is ``named``."""
+    """The members, for the issuer that is ``named``. None of them is an empty list (RFC 8414 section 3.2)."""
+    more = {name: value for name, value in config().oauth.metadata.items() if value not in ([], ())}
+    return {**more, **_own(named)}
+
+
+def replaced(named: str) -> list[str]:
+    """Members in ``OAUTH["metadata"]`` that this site says of itself, so that they have no effect."""
+    return sorted(config().oauth.metadata.keys() & _own(named).keys())
+
+
+def _own(named: str) -> dict[str, Any]:
     methods = config().oauth.methods
-    found: dict[str, Any] = {
-        "issuer": named,
-        # Tokens come from a sign-in that is this project's own, and from no grant.
-        "response_types_supported": [],
-        "grant_types_supported": [],
-    }
+    # No response_types_supported, no grant_types_supported: tokens come from a sign-in that is this project's own, and
+    # from no grant. A project that has one says so.
+    found: dict[str, Any] = {"issuer": named}
     introspecting = tuple(method for method in methods if method != "none")
     if config().oauth.bearer_permission is not None:
         introspecting += ("Bearer",)
@@ -41,7 +48,8 @@ def metadata(named: str) -> dict[str, Any]:
         ("revocation_endpoint", "jwt_redis_revoke", methods),
         ("introspection_endpoint", "jwt_redis_introspect", introspecting),
     ):
-        if (url := _mounted(named, url_name)) is None:
+        # Where nobody may ask, there is nothing to be told of.
+        if not taken or (url := _mounted(named, url_name)) is None:
             continue
         found[endpoint] = url
         found[f"{endpoint}_auth_methods_supported"] = list(taken)
@@ -49,7 +57,7 @@ def metadata(named: str) -> dict[str, Any]:
             found[f"{endpoint}_auth_signing_alg_values_supported"] = list(ASYMMETRIC_ALGORITHMS)
     if (keys := _mounted(named, "jwt_redis_jwks")) is not None:
         found["jwks_uri"] = keys
-    return {**found, **config().oauth.metadata}
+    return found
 
 
 class MetadataView(JSONView):
