@@ -551,6 +551,20 @@ def test_a_directory_that_is_damaged_is_named_and_logs_nobody_out(
         pass
 
 
+def test_keys_whose_refusal_nobody_would_remember_are_warned_of(folder: Path) -> None:
+    def ids(journal: bool, **given: Any) -> list[str | None]:
+        with override_settings(JWT_REDIS={**settings.JWT_REDIS, "JOURNAL": journal, "KEYS": given}):
+            return [message.id for message in check_keys()]
+
+    assert ids(False, keys=TWO, signing="one") == ["jwt_redis.W022"]
+    assert ids(True, keys=TWO, signing="one") == []
+    # There the list of keys remembers.
+    folder.mkdir()
+    assert ids(False, directory=str(folder)) == []
+    # And here no key has a name.
+    assert ids(False, secret_key_fallbacks=True) == []
+
+
 def test_a_key_whose_file_is_gone_or_whose_list_is_gone_is_named(folder: Path) -> None:
     with key_files.changing(str(folder)) as change:
         kid = change.create("ES256", "HS256")

@@ -37,6 +37,15 @@ def check_keys(app_configs: Any = None, **kwargs: Any) -> list[CheckMessage]:
                 id="jwt_redis.E021",
             )
         )
+    if keys.keys and not config().journal:
+        found.append(
+            Warning(
+                "JWT_REDIS: KEYS: JOURNAL is False, and the keys are in the settings: once Redis is emptied, and no"
+                " process runs that has heard of it, a key that was revoked verifies again.",
+                hint="JOURNAL True, and `manage.py migrate jwt_redis`. Or, once a key has leaked, remove it from KEYS.",
+                id="jwt_redis.W022",
+            )
+        )
     if simplejwt_setting("JWK_URL"):
         found.append(
             Error(

@@ -17,6 +17,7 @@ from jwt_redis.observers import Observer
 from jwt_redis.records import Marker
 from jwt_redis.recovery import rows
 from jwt_redis.recovery.rows import alone, apply, batches, is_under_way, journal_failed
+from jwt_redis.signing import backends
 from jwt_redis.store import client, commands, gate, markers
 
 # One name for all of it.
@@ -104,11 +105,24 @@ def _establish(link: client.Link) -> None:
     if config().journal and state is None and known is not None and known[0] != marker.store_id:
         # This process comes from another history, and may have revoked there what this store has never heard of.
         _replay(link, token, link(commands.read_history()), marker, is_locked=False)
+    if not config().journal:
+        marker = _remind(link, marker)
     if config().journal and config().strategy == "blacklist":
         # One that was born before there was a journal, or under the whitelist, counts from now on.
         journal.note_birth(marker.store_id, link(commands.read_clock()))
     gate.trust(servers)
     markers.trust(marker)
+
+
+def _remind(link: client.Link, marker: Marker) -> Marker:
+    """Without a journal nobody but the processes that run knows which signing keys the store had refused."""
+    forgotten = backends.refused() - marker.refused_keys
+    for kid in sorted(forgotten):
+        link(commands.refuse_key(kid, reason="key_leaked"))
+    found = link(commands.prove_marker()) if forgotten else marker
+    if found is None:
+        raise StoreNotReady
+    return found
 
 
 def _look(link: client.Link, known: tuple[str, int] | None) -> tuple[frozenset[str], Marker | None, State | None]:
