@@ -25,10 +25,11 @@ from rest_framework_simplejwt import state
 from rest_framework_simplejwt.exceptions import TokenError
 from rest_framework_simplejwt.tokens import UntypedToken as StockUntypedToken
 
-from jwt_redis import decoding, near_cache, sessions, signals
+from jwt_redis import decoding, near_cache, sessions, signals, status_list
 from jwt_redis.exceptions import NoSigningKey, RevocationUnavailable, RevokedToken
 from jwt_redis.models import Revocation
 from jwt_redis.near_cache.memory import Memory
+from jwt_redis.sessions.publishing import hear_of_keys
 from jwt_redis.signing import backends, key_files
 from jwt_redis.signing.keys import make_key
 from jwt_redis.store import client, commands, gate, markers
@@ -324,6 +325,164 @@ def test_a_token_from_before_there_were_sessions_is_not_adopted(alice: Any, stor
         response = http.post("/auth/token/refresh/", {"refresh": another})
         assert (response.status_code, response.json()["reason"]) == (401, "key_revoked")
         assert len(sessions.list_sessions(alice)) == 1
+
+
+# The status list --------------------------------------------------------------------------------------------------
+
+
+def with_lists(kid: str | None, **more: Any) -> Any:
+    return signed_by(kid, STATUS_LIST={"uri": "https://example.com/status/"}, **more)
+
+
+def list_of(token: Any) -> str:
+    return str(token.payload["status"]["status_list"]["uri"].rpartition("/")[2])
+
+
+def signer_of(found: Any) -> str | None:
+    return jwt.get_unverified_header(found.token).get("kid")
+
+
+def refuse_elsewhere(store: redis.Redis, kid: str) -> None:
+    """As another process does, of which this one has heard nothing."""
+    refused = store.hget(MARKER, "refused_keys")
+    store.hset(MARKER, "refused_keys", f"{refused},{kid}" if refused else kid)
+
+
+@pytest.mark.parametrize("is_withdrawn", [False, True])
+def test_a_list_that_a_leaked_key_signed_is_signed_anew_at_once(
+    is_withdrawn: bool, alice: Any, store: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(markers, "MAX_AGE", 60.0)
+    with with_lists("stolen"):
+        list_id = list_of(sessions.open_session(alice))
+        if is_withdrawn:
+            sessions.revoke_everything()
+        first = sessions.status_list_token(list_id)
+        assert signer_of(first) == "stolen"
+        (key,) = store.keys("*:withdrawn" if is_withdrawn else "*:signed")
+        assert store.get(key).split("|")[1:] == ["stolen", first.token]
+    with with_lists("other"):
+        # It is kept, whoever signs now: nothing is wrong with it.
+        assert sessions.status_list_token(list_id).token == first.token
+        refuse_elsewhere(store, "stole")
+        assert sessions.status_list_token(list_id).token == first.token
+        # Somebody is at it already, and may be for long: what is refused is not served meanwhile.
+        store.set(key.rpartition(":")[0] + ":signing", "1")
+        refuse_elsewhere(store, "stolen")
+        assert markers.known() is not None
+        assert signer_of(sessions.status_list_token(list_id)) == "other"
+        assert store.get(key).split("|")[1] == "other"
+        again = sessions.status_list_token(list_id).token
+        assert sessions.status_list_token(list_id).token == again
+
+
+def test_a_list_as_it_was_kept_before_keys_were_named_is_signed_anew(alice: Any, store: redis.Redis) -> None:
+    with with_lists("other"):
+        list_id = list_of(sessions.open_session(alice))
+        sessions.status_list_token(list_id)
+        (key,) = store.keys("*:signed")
+        moment, _, token = store.get(key).split("|")
+        store.set(key, f"{moment}|{token}")
+        assert signer_of(sessions.status_list_token(list_id)) == "other"
+        assert store.get(key).split("|")[1] == "other"
+
+
+async def test_nor_is_it_served_by_async_code(django_user_model: Any, store: redis.Redis) -> None:
+    alice = await django_user_model.objects.acreate(username="carol")
+    with with_lists("stolen"):
+        list_id = list_of(await sessions.aopen_session(alice))
+        await sessions.astatus_list_token(list_id)
+        refuse_elsewhere(store, "stolen")
+        with pytest.raises(NoSigningKey):
+            await sessions.astatus_list_token(list_id)
+
+
+@pytest.mark.parametrize("kid", ["stolen", None])
+def test_no_list_is_signed_by_a_refused_key_not_even_by_a_process_that_has_not_heard(
+    kid: str | None, alice: Any, store: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(markers, "MAX_AGE", 60.0)
+    with with_lists(kid):
+        list_id = list_of(sessions.open_session(alice))
+        hear_of_keys()
+        refuse_elsewhere(store, kid or NO_KID)
+        assert markers.known() is not None and not backends.refused()
+        with pytest.raises(NoSigningKey):
+            sessions.status_list_token(list_id)
+        assert not store.keys("*:signed")
+        # Nobody is told that all is well, and nobody keeps it.
+        with override_settings(ROOT_URLCONF="tests.status_urls"):
+            answer = http.get(f"/status/{list_id}")
+        assert (answer.status_code, answer["Cache-Control"]) == (503, "no-store")
+        assert int(answer["Retry-After"]) > 0
+
+
+def test_nor_by_simple_jwts_own_where_there_are_no_others(alice: Any, store: redis.Redis) -> None:
+    with override_settings(JWT_REDIS={**settings.JWT_REDIS, "STATUS_LIST": {"uri": "https://example.com/status/"}}):
+        list_id = list_of(sessions.open_session(alice))
+        assert signer_of(sessions.status_list_token(list_id)) is None
+        assert store.get(store.keys("*:signed")[0]).split("|")[1] == NO_KID
+        refuse_elsewhere(store, NO_KID)
+        with pytest.raises(NoSigningKey):
+            sessions.status_list_token(list_id)
+        # By now this process has heard of it, for whatever else is to be signed.
+        with pytest.raises(NoSigningKey):
+            backends.signs_with()
+
+
+def test_a_list_that_was_being_signed_when_the_key_was_refused_is_served_to_nobody_else(
+    alice: Any, store: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sign = status_list.sign
+
+    def overtaken(payload: Any) -> str:
+        made = sign(payload)
+        refuse_elsewhere(store, "stolen")
+        return made
+
+    with with_lists("stolen"):
+        list_id = list_of(sessions.open_session(alice))
+        monkeypatch.setattr(status_list, "sign", overtaken)
+        assert signer_of(sessions.status_list_token(list_id)) == "stolen"
+        monkeypatch.setattr(status_list, "sign", sign)
+    with with_lists("other"):
+        assert signer_of(sessions.status_list_token(list_id)) == "other"
+
+
+# Without a journal ------------------------------------------------------------------------------------------------
+
+
+WHO_KNOWS_NOTHING = """
+import django
+django.setup()
+from django.conf import settings
+from django.test import override_settings
+from jwt_redis import sessions
+with override_settings(JWT_REDIS={**settings.JWT_REDIS, "JOURNAL": False}):
+    sessions.list_sessions(1)
+"""
+
+
+@pytest.mark.parametrize("who", ["this process finds it empty", "another one did"])
+def test_without_a_journal_a_process_that_runs_reminds_the_store(
+    strategy: str, who: str, alice: Any, store: redis.Redis
+) -> None:
+    with signed_by("other", STRATEGY=strategy, JOURNAL=False):
+        sessions.open_session(alice)
+        sessions.revoke_key("stolen")
+        sessions.revoke_key("another")
+        store.flushall()
+        if who == "another one did":
+            env = {**os.environ, "DJANGO_SETTINGS_MODULE": "tests.settings"}
+            subprocess.run([sys.executable, "-W", "ignore", "-c", WHO_KNOWS_NOTHING], env=env, check=True)
+            assert store.exists(MARKER) and not store.hexists(MARKER, "refused_keys")
+        mine = sessions.open_session(alice)
+        assert status(str(mine.access_token)) == (200, None)
+        assert store.hget(MARKER, "refused_keys") == "another,stolen"
+        assert backends.refused() == {"stolen", "another"}
+        heard_by_nobody()
+        markers.reset()
+        assert status(forge(alice, mine["sid"], auth_time=int(time.time()))) == (401, "key_revoked")
 
 
 # The near cache ---------------------------------------------------------------------------------------------------

@@ -7,11 +7,13 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import jwt
 import pytest
 import redis
 from django.contrib.auth import get_user_model
 from django.core.management import call_command
 from django.test import Client, override_settings
+from token_status_list import BitArray
 
 from jwt_redis import sessions, signals
 from jwt_redis.checks import check_deployment
@@ -19,6 +21,7 @@ from jwt_redis.diagnosis import diagnose
 from jwt_redis.exceptions import RevocationUnavailable
 from jwt_redis.keys import user_key
 from jwt_redis.models import Revocation
+from jwt_redis.revocations import Ending, follow, watch
 from jwt_redis.testing.servers import RedisServer
 from jwt_redis.tokens import AccessToken, RefreshToken, UntypedToken
 from tests.legacy import access_token, refresh_token
@@ -211,6 +214,33 @@ async def test_async_too(alice: Any, seen: list[Any]) -> None:
     assert (await sessions.acheck(access)).observed == "session_ended"
     assert token.successor(await sessions.arotate(token, alice))["sid"] == token["sid"]
     assert seen == [("session_ended", "check"), ("session_ended", "rotate")]
+
+
+def test_a_status_list_says_what_is_written_down(alice: Any) -> None:
+    with override_settings(JWT_REDIS={**OBSERVE, "STATUS_LIST": {"uri": "https://example.com/status/"}}):
+        tokens = [sessions.open_session(alice) for _ in range(2)]
+        sessions.end_session(alice, tokens[0]["sid"])
+        assert sessions.check(AccessToken(str(tokens[0].access_token))).allowed
+        places = [token["status"]["status_list"] for token in tokens]
+        found = sessions.status_list_token(places[0]["uri"].rpartition("/")[2])
+        assert found is not None
+        made = jwt.decode(found.token, options={"verify_signature": False})["status_list"]
+        assert [BitArray.load(made).get(place["idx"]) for place in places] == [1, 0]
+
+
+async def test_a_stream_tells_of_it_and_a_socket_is_closed_and_let_in_again(alice: Any) -> None:
+    token = await sessions.aopen_session(alice)
+    access = AccessToken(str(token.access_token))
+    async with watch(access) as watched, follow() as following:
+        events = aiter(following)
+        assert (await anext(events)).kind == "heard"
+        await sessions.aend_session(alice, token["sid"])
+        assert (await watched.wait(10)) == Ending("session_ended", "logout")
+        heard = await anext(events)
+        assert (heard.kind, heard.sid) == ("session", token["sid"])
+    async with watch(access) as again:
+        assert await again.wait(0.3) is None
+    assert (await sessions.acheck(access)).allowed
 
 
 def test_nobody_forgets_that_nothing_is_enforced(alice: Any, capsys: pytest.CaptureFixture[str]) -> None:

@@ -12,16 +12,19 @@ from typing import Any
 
 import pytest
 import redis
+from django.conf import settings
 from django.core.management import call_command
 from django.test import override_settings
 from rest_framework.test import APIClient
 
 from jwt_redis import near_cache, sessions
 from jwt_redis.checks import check_deployment
-from jwt_redis.exceptions import RevocationUnavailable
+from jwt_redis.exceptions import RevocationUnavailable, RevokedToken
 from jwt_redis.sessions.once import drop_use, use_once
+from jwt_redis.signing import backends
 from jwt_redis.store import client, markers
 from jwt_redis.testing.servers import RedisServer
+from jwt_redis.verdicts import NO_KID
 from tests.topology import (
     AclServer,
     Binary,
@@ -569,6 +572,42 @@ def test_in_cluster(alice: Any, cluster: Cluster) -> None:
 async def test_in_cluster_over_asyncio(alice: Any, cluster: Cluster) -> None:
     async with closing_client():
         await assert_everything_works_async(alice)
+
+
+def refuse_elsewhere(cluster: Cluster, kid: str) -> None:
+    """As another process does, of which this one has heard nothing: its copy of the marker is good for a while."""
+    ask(cluster.owner_of("{log}"), "HSET", "jwt:{log}:marker", "refused_keys", kid)
+
+
+@pytest.mark.parametrize("observing", [False, True])
+def test_a_leaked_keys_refresh_token_is_exchanged_in_no_slot(
+    observing: bool, cluster: Cluster, django_user_model: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(markers, "MAX_AGE", 60.0)
+    users = [django_user_model.objects.create_user(f"user{number}") for number in range(12)]
+    with override_settings(JWT_REDIS={**settings.JWT_REDIS, "OBSERVE": observing}):
+        used = [sessions.open_session(user) for user in users]
+        fresh = [sessions.open_session(user) for user in users]
+        refuse_elsewhere(cluster, "no-kid2,elsewhere")
+        assert {sessions.rotate(token, user).rotation for token, user in zip(used, users, strict=True)} == {1}
+        refuse_elsewhere(cluster, f"elsewhere,{NO_KID}")
+        before = [ask(cluster.owner_of(key_of(user)), "HGETALL", key_of(user)) for user in users]
+        # Of one that was used a moment ago there would be grace.
+        for token, user in [*zip(used, users, strict=True), *zip(fresh, users, strict=True)]:
+            assert markers.known() is not None and not backends.refused() & {NO_KID}
+            with pytest.raises(RevokedToken, match="key_revoked"):
+                sessions.rotate(token, user)
+        assert [ask(cluster.owner_of(key_of(user)), "HGETALL", key_of(user)) for user in users] == before
+
+
+async def test_nor_over_asyncio(alice: Any, cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(markers, "MAX_AGE", 60.0)
+    async with closing_client():
+        token = await sessions.aopen_session(alice)
+        assert (await sessions.arotate(token, alice)).rotation == 1
+        refuse_elsewhere(cluster, NO_KID)
+        with pytest.raises(RevokedToken, match="key_revoked"):
+            await sessions.arotate(token, alice)
 
 
 def test_what_is_good_once_is_so_in_whichever_slot(cluster: Cluster) -> None:

@@ -8,11 +8,14 @@ from dataclasses import dataclass
 
 from jwt_redis import status_list
 from jwt_redis.conf import StatusList, config
+from jwt_redis.exceptions import NoSigningKey
 from jwt_redis.operations import Done, Operation, UseCase, arun, run
 from jwt_redis.records import Marker
 from jwt_redis.sessions.parts import with_marker
+from jwt_redis.signing import backends
 from jwt_redis.store import commands, markers
 from jwt_redis.store.commands import ListRead
+from jwt_redis.verdicts import NO_KID
 
 __all__ = ["StatusListToken", "astatus_list_token", "hear_of_keys", "status_list_token"]
 
@@ -34,16 +37,22 @@ def _publish(list_id: str, name: str, wanted: StatusList) -> Operation[StatusLis
         if found.signed is not None:
             left = found.signed_ms + 2 * good_for_ms - found.now_ms
             return Done(StatusListToken(found.signed, max(0, left // 1000)))
+        if not found.refused_keys <= backends.refused():
+            # Heard of with the very moment: what this process knows may be a second old.
+            backends.refuse(backends.refused() | found.refused_keys)
         # Not of the future, by whichever clock.
         issued_at = min(found.now_ms // 1000, int(time.time()))
         made = status_list.list_token(list_id, found.bits, issued_at, wanted)
+        kid = backends.kid_in(made) or NO_KID
+        if kid in found.refused_keys:
+            raise NoSigningKey
         done = Done(StatusListToken(made, good_for_ms // 1000))
         # Counted from before Redis was asked: who was held up keeps nothing that is old already.
         left = 2 * good_for_ms - int((time.monotonic() - asked_at) * 1000)
         if left <= 0:
             return done
         keep = commands.keep_list(
-            name, made, signed_ms=found.now_ms, is_withdrawn=found.bits is None, milliseconds=left
+            name, made, kid=kid, signed_ms=found.now_ms, is_withdrawn=found.bits is None, milliseconds=left
         )
         return Operation((keep,), lambda _: done, is_optional=True)
 
@@ -71,6 +80,7 @@ def status_list_token(list_id: str) -> StatusListToken | None:
     was lost or everything was revoked, says of each that it is INVALID.
 
     :raises RevocationUnavailable: while Redis cannot be asked, or is not trusted.
+    :raises NoSigningKey: when the key that is to sign is refused.
     """
     published = _published(list_id)
     if published is None:

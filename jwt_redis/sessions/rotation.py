@@ -129,7 +129,8 @@ def _rotate(
         return rotation.is_adopted or rotation.outcome == "grace"
 
     def with_trusted(marker: Marker) -> Operation[SessionRecord] | Done[SessionRecord]:
-        # In Cluster the script, in the user's slot, does not see the marker.
+        # The copy may be a second old, and so the script looks for itself; in Cluster, where the marker is in another
+        # slot, whoever runs it does.
         if claims.key in marker.refused_keys:
             raise RevokedToken(KEY_REVOKED)
         if claims.legacy_until is not None and not config().journal and claims.iat <= marker.born_ms // 1000:

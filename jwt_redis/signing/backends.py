@@ -319,6 +319,8 @@ def signs_with() -> tuple[str, Any, str | None]:
     backend = state.token_backend
     key = backend.signer() if isinstance(backend, KeyedBackend) else None
     if key is None:
+        if NO_KID in _refused:
+            raise NoSigningKey
         return str(backend.algorithm), backend.prepared_signing_key, None
     return key.alg, key.signing, key.kid
 

@@ -14,7 +14,7 @@ import redis
 from jwt_redis.conf import config
 from jwt_redis.exceptions import NotReplicated
 from jwt_redis.store import gate
-from jwt_redis.store.commands import Command, append_log, read_field
+from jwt_redis.store.commands import Command, append_log, read_trust
 
 __all__ = ["Unlogged", "Wire", "conversation", "has_script", "read_reply"]
 
@@ -39,9 +39,13 @@ def conversation(
         (command,) = many
         if cluster and store_id and command.logs_for is not None:
             # The script cannot see the marker, which is in another slot.
-            (found,) = yield [read_field("store_id").args]
-            if found != store_id:
+            asked = read_trust()
+            (found,) = yield [asked.args]
+            present, refused_keys = read_reply(asked, found)
+            if present != store_id:
                 raise gate.UntrustedStore("the marker is missing, or is not the one that was trusted")
+            if command.if_key_refused is not None and command.if_key_refused[0] in refused_keys:
+                return [command.if_key_refused[1]]
         reply = yield from _run_script(command, cluster, store_id)
         if cluster and command.logs_for is not None:
             unlogged += reply[0]

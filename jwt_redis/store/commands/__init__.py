@@ -45,6 +45,7 @@ from jwt_redis.store.commands.stores import (
     read_history,
     read_marker,
     read_moment,
+    read_trust,
     take_lock,
     trust_store,
 )
@@ -95,6 +96,7 @@ __all__ = [
     "read_session",
     "read_sessions",
     "read_state",
+    "read_trust",
     "rebind_sessions",
     "refuse_key",
     "refuse_tokens",

@@ -50,6 +50,9 @@ class Command(Generic[T]):
     proves_primary: bool = False
     # It revokes: the replicas of WAIT_REPLICAS have to confirm it.
     is_revocation: bool = False
+    # In Cluster, where the script does not see the marker: the name of a signing key, and what the command comes to
+    # where that key is refused. Nothing is run then.
+    if_key_refused: tuple[str, T] | None = None
 
 
 def policy() -> tuple[str | int | float, ...]:

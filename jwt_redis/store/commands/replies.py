@@ -31,5 +31,10 @@ def read_mapping(reply: Any) -> dict[str, str]:
     return dict(reply) if isinstance(reply, dict) else dict(zip(reply[::2], reply[1::2], strict=True))
 
 
+def read_names(text: str | None) -> frozenset[str]:
+    """With commas between them."""
+    return frozenset(text.split(",")) if text else frozenset()
+
+
 def is_number(text: str | None) -> bool:
     return text is not None and text.isascii() and text.isdigit()

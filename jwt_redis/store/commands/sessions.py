@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from jwt_redis import keys
@@ -11,7 +11,7 @@ from jwt_redis.conf import DEFAULT_MAX_AGE, config
 from jwt_redis.records import EndedSession, Marker, SessionRecord, UserState, parse_session, parse_user_state
 from jwt_redis.store.commands.command import Command, on_user
 from jwt_redis.store.commands.replies import read_mapping
-from jwt_redis.verdicts import Claims
+from jwt_redis.verdicts import KEY_REVOKED, Claims
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +135,8 @@ def rotate(
         outcome, reason, text, ended, is_adopted, made_room, place = reply
         return Rotation(outcome, reason, parse_session(text), bool(ended), bool(is_adopted), tuple(made_room), place)
 
-    return on_user("rotate", claims.user, args, parse)
+    refused = Rotation("gone", KEY_REVOKED, None, False)
+    return replace(on_user("rotate", claims.user, args, parse), if_key_refused=(claims.key, refused))
 
 
 def set_label(user: str, sid: str, label: str) -> Command[bool]:

@@ -9,6 +9,7 @@ from typing import Any
 from jwt_redis import keys
 from jwt_redis.conf import config, leeway_seconds, longest_access_lifetime
 from jwt_redis.store.commands.command import MARGIN, Command, load_script, on_user
+from jwt_redis.store.commands.replies import read_names
 
 # Places that are drawn at once. With half of a list free, all are taken once in 65 536 times.
 _LOTS = 16
@@ -16,12 +17,16 @@ _LOTS = 16
 
 @dataclass(frozen=True, slots=True)
 class ListRead:
-    """A status list, by Redis' clock of now: signed at ``signed_ms``, or its bits, None where it is withdrawn."""
+    """A status list, by Redis' clock of now: signed at ``signed_ms``, or its bits, None where it is withdrawn.
+
+    ``refused_keys``: with which it must not be signed, as of the same moment.
+    """
 
     now_ms: int
     signed: str | None
     signed_ms: int
     bits: bytes | None
+    refused_keys: frozenset[str]
 
 
 def take_place(former: str, seconds: int) -> Command[str]:
@@ -53,13 +58,14 @@ def read_list(name: str, good_for_ms: int) -> Command[ListRead]:
     """A status list as it was signed last, or what is to be signed now: a signed one is ``good_for_ms``."""
 
     def parse(reply: Any) -> ListRead:
-        now_ms, text, what, *bits = reply
-        signed_ms, _, signed = text.partition("|")
+        now_ms, text, what, refused, *bits = reply
+        signed_ms, _, signed = text.split("|", 2) if text else ("0", "", "")
         return ListRead(
             int(now_ms),
             signed or None,
-            int(signed_ms) if signed else 0,
+            int(signed_ms),
             bytes.fromhex(bits[0]) if what == "bits" else None,
+            read_names(refused),
         )
 
     return Command(
@@ -71,7 +77,10 @@ def read_list(name: str, good_for_ms: int) -> Command[ListRead]:
     )
 
 
-def keep_list(name: str, token: str, *, signed_ms: int, is_withdrawn: bool, milliseconds: int) -> Command[bool]:
-    """Let others serve what was signed of the state at ``signed_ms``, for so long (SET)."""
+def keep_list(
+    name: str, token: str, *, kid: str, signed_ms: int, is_withdrawn: bool, milliseconds: int
+) -> Command[bool]:
+    """Let others serve what was signed of the state at ``signed_ms``, for so long (SET), unless the key ``kid``, by
+    which it is signed, is refused by then."""
     key = keys.status_list_key(name) + (":withdrawn" if is_withdrawn else ":signed")
-    return Command((key,), ("SET", key, f"{signed_ms}|{token}", "PX", milliseconds), bool)
+    return Command((key,), ("SET", key, f"{signed_ms}|{kid}|{token}", "PX", milliseconds), bool)

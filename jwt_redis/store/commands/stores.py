@@ -10,7 +10,7 @@ from typing import Any, Literal
 from jwt_redis import keys
 from jwt_redis.records import Marker
 from jwt_redis.store.commands.command import Command, load_script
-from jwt_redis.store.commands.replies import is_number
+from jwt_redis.store.commands.replies import is_number, read_names
 
 
 def new_id() -> str:
@@ -47,6 +47,13 @@ def read_field(field: str) -> Command[str | None]:
     return Command((keys.marker_key(),), ("HGET", keys.marker_key(), field), lambda reply: reply)
 
 
+def read_trust() -> Command[tuple[str | None, frozenset[str]]]:
+    """Which store it is, and which signing keys are refused (HMGET)."""
+    key = keys.marker_key()
+    fields = ("store_id", keys.REFUSED_KEYS)
+    return Command((key,), ("HMGET", key, *fields), lambda reply: (reply[0], read_names(reply[1])))
+
+
 def read_clock() -> Command[int]:
     """Redis' own clock (TIME), in milliseconds."""
     return Command((), ("TIME",), lambda reply: int(reply[0]) * 1000 + int(reply[1]) // 1000)
@@ -58,8 +65,8 @@ def _marker(reply: Sequence[str | None]) -> Marker | None:
     born, not_before, revocations = numbers
     if not store_id or born is None or not all(number is None or is_number(number) for number in numbers):
         return None
-    names = frozenset(refused.split(",")) if refused else frozenset()
-    return Marker(store_id, int(born), int(not_before or 0), int(revocations or 0), mending is not None, names)
+    is_mending, refused_keys = mending is not None, read_names(refused)
+    return Marker(store_id, int(born), int(not_before or 0), int(revocations or 0), is_mending, refused_keys)
 
 
 @dataclass(frozen=True, slots=True)
