@@ -365,6 +365,7 @@ def test_a_list_that_a_leaked_key_signed_is_signed_anew_at_once(
         # It is kept, whoever signs now: nothing is wrong with it.
         assert sessions.status_list_token(list_id).token == first.token
         refuse_elsewhere(store, "stole")
+        refuse_elsewhere(store, "stolen2")
         assert sessions.status_list_token(list_id).token == first.token
         # Somebody is at it already, and may be for long: what is refused is not served meanwhile.
         store.set(key.rpartition(":")[0] + ":signing", "1")
