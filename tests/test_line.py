@@ -17,6 +17,7 @@ from django.test import override_settings
 
 from jwt_redis import sessions
 from jwt_redis.exceptions import RevocationUnavailable
+from jwt_redis.keys import marker_key
 from jwt_redis.store import client, commands, connections, gate
 from jwt_redis.store.connections import Line
 
@@ -185,7 +186,7 @@ def test_a_forked_child_has_connections_of_its_own(alive: Any, store: redis.Redi
     child = os.fork()
     if child == 0:
         fields = ("store_id", "born_ms")
-        ok = all(line.ask(("HMGET", commands.keys.marker_key(), *fields))[1].isdigit() for _ in range(200))
+        ok = all(line.ask(("HMGET", marker_key(), *fields))[1].isdigit() for _ in range(200))
         os.write(write, b"y" if ok and not set(line._idle) & set(parents) else b"n")
         os._exit(0)
     for _ in range(200):
