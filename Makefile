@@ -6,8 +6,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 # Packages are installed again when what is needed has changed.
 STAMPS := $(VENV)/.stamps
+# Processes that share the tests, a file at a time; each has a Redis of its own. 0: no others, for a debugger.
+WORKERS ?= 2
+SHARED := -n $(WORKERS) --dist loadfile
 
-.PHONY: help demo walk services test test-slow compat browser screenshots chaos coverage lint format messages reference docs bench bench-quick dist sbom clean
+.PHONY: help packages demo walk services test test-slow compat browser screenshots chaos coverage lint format messages reference docs bench bench-quick dist sbom clean
 
 help:
 	@echo 'make demo         a small site and its API, with a real Redis of its own'
@@ -41,6 +44,14 @@ $(STAMPS)/%: pyproject.toml | $(BIN)/python
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable . --group $*
 	@mkdir -p $(STAMPS) && touch $@
 
+# All of them by one look at the index. For who runs several targets at once: each would install into the environment.
+packages: INSTALLED := test dev docs browser bench release
+packages: pyproject.toml | $(BIN)/python
+	@echo 'Installing what tests, documentation, benchmarks and releases need into $(VENV) ...'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable . $(INSTALLED:%=--group %)
+	@mkdir -p $(STAMPS) && touch $(INSTALLED:%=$(STAMPS)/%)
+
 # `exec`, so that Ctrl-C and kill reach it directly.
 demo: $(STAMPS)/demo
 	@exec $(BIN)/python example_project/demo.py
@@ -52,10 +63,10 @@ services: $(STAMPS)/services
 	@exec $(BIN)/python examples/run.py
 
 test: $(STAMPS)/test
-	$(BIN)/python -m pytest -m 'not slow and not browser'
+	$(BIN)/python -m pytest $(SHARED) -m 'not slow and not browser'
 
 test-slow: $(STAMPS)/test
-	$(BIN)/python -m pytest -m 'slow and not browser'
+	$(BIN)/python -m pytest $(SHARED) -m 'slow and not browser'
 
 # Each of them alone: $(BIN)/tox run -e py312-django60-drf318. An interpreter that is not there is left out; pyenv's are found.
 ESSENTIAL := views serializers sessions authentication permissions async conf checks cookies receivers commands admin \

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator, Sequence
@@ -16,6 +18,8 @@ from jwt_redis.testing.servers import die_with_parent, free_port
 
 ROOT = Path(__file__).parent.parent
 _START_SECONDS = 30
+# By the settings that they are for.
+_databases: dict[str, Path] = {}
 
 
 @contextlib.contextmanager
@@ -33,9 +37,9 @@ def http_server(
 ) -> Iterator[str]:
     """Serve the test project with a database file in ``folder``, and the run's Redis. Yields the base URL.
 
-    ``prepared``: a database file to copy there, in place of making one; one that is there already is used.
-    ``more``: arguments for the server. ``asgi``: uvicorn in place of gunicorn. ``program``: another
-    module to run in place of either, with its arguments, among them "{port}".
+    ``prepared``: a database file to copy there, one with alice and bob in it if None; one that is there already is
+    used. ``more``: arguments for the server. ``asgi``: uvicorn in place of gunicorn. ``program``: another module to run
+    in place of either, with its arguments, among them "{port}".
     """
     database = folder / "db.sqlite3"
     env = {
@@ -45,12 +49,8 @@ def http_server(
         **environment,
     }
     python = [sys.executable, "-W", "ignore"]
-    if prepared is None:
-        setup = "import django; django.setup(); from tests.server import make_users; make_users()"
-        subprocess.run([*python, "-m", "django", "migrate", "--verbosity", "0"], cwd=ROOT, env=env, check=True)
-        subprocess.run([*python, "-c", setup], cwd=ROOT, env=env, check=True)
-    elif not database.exists():
-        shutil.copy(prepared, database)
+    if not database.exists():
+        shutil.copy(prepared or _database_for(settings, env), database)
     port = free_port()
     if program:
         arguments = [argument.format(port=port) for argument in program]
@@ -82,6 +82,22 @@ def http_server(
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+
+
+def _database_for(settings: str, env: dict[str, str]) -> Path:
+    """A database file with the tables of these settings, alice and bob: made once, to be copied."""
+    if settings not in _databases:
+        folder = tempfile.TemporaryDirectory(prefix="jwt-redis-db-")
+        atexit.register(folder.cleanup)
+        made = Path(folder.name) / "db.sqlite3"
+        code = (
+            "import django; django.setup(); from django.core.management import call_command;"
+            "call_command('migrate', verbosity=0); from tests.server import make_users; make_users()"
+        )
+        command = [sys.executable, "-W", "ignore", "-c", code]
+        subprocess.run(command, cwd=ROOT, env={**env, "JWT_REDIS_TEST_DB": str(made)}, check=True)
+        _databases[settings] = made
+    return _databases[settings]
 
 
 def make_users() -> None:

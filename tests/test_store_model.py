@@ -49,13 +49,16 @@ class Store(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        with redis.Redis(port=self.port) as client:
-            client.flushall()
+        self.outside = redis.Redis(port=self.port, decode_responses=True)
+        self.outside.flushall()
         gate.reset()
         recovery.establish()
         self.sessions: dict[tuple[str, str], ModelSession] = {}
         self.listed: set[tuple[str, str]] = set()
         self.count = 0
+
+    def teardown(self) -> None:
+        self.outside.close()
 
     @initialize()
     def start(self) -> None:
@@ -145,9 +148,8 @@ class Store(RuleBasedStateMachine):
 
     @invariant()
     def the_log_has_no_gap(self) -> None:
-        with redis.Redis(port=self.port, decode_responses=True) as client:
-            numbers = [int(fields["number"]) for _, fields in client.xrange("jwt:{log}")]
-            known = int(client.hget("jwt:{log}:marker", "revocations") or 0)
+        numbers = [int(fields["number"]) for _, fields in self.outside.xrange("jwt:{log}")]
+        known = int(self.outside.hget("jwt:{log}:marker", "revocations") or 0)
         assert numbers == list(range(1, known + 1))
 
 

@@ -161,6 +161,8 @@ def run(project: Path, *args: str, **environment: str) -> subprocess.CompletedPr
     env = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
     path = os.pathsep.join([str(project), str(project / "site"), str(ROOT)])
     env |= {"PYTHONPATH": path, "MEETING": str(project / "meetings"), "DJANGO_SETTINGS_MODULE": "settings"}
+    # A plugin of this environment that takes longer to import than the rest.
+    env["PYTEST_ADDOPTS"] = "-p no:schemathesis"
     return subprocess.run(
         [sys.executable, "-m", *args],
         cwd=project,

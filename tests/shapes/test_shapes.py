@@ -23,8 +23,10 @@ def run_with(settings: str, *arguments: str, **environment: str) -> None:
     # A Redis of its own.
     for name in ("JWT_REDIS_TEST_URL", "DJANGO_SETTINGS_MODULE"):
         env.pop(name, None)
+    # Schemathesis would be imported for nobody, which takes as long as Django.
+    without = ("-p", "no:cacheprovider", "-p", "no:schemathesis")
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--ds", settings, *arguments],
+        [sys.executable, "-m", "pytest", "-q", *without, "--ds", settings, *arguments],
         cwd=ROOT,
         env=env,
         capture_output=True,
