@@ -9,6 +9,8 @@ STAMPS := $(VENV)/.stamps
 # Processes that share the tests, a file at a time; each has a Redis of its own. 0: no others, for a debugger.
 WORKERS ?= 2
 SHARED := -n $(WORKERS) --dist loadfile
+# Where it is set, each process compiles all tests anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help packages demo walk services test test-slow compat browser screenshots chaos coverage lint format messages reference docs bench bench-quick dist sbom clean
 

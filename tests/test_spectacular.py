@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,8 +17,6 @@ import yaml
 from django.test import override_settings
 from django.urls import path
 from django.utils.module_loading import import_string
-from openapi_schema_validator import OAS30ReadValidator, OAS30WriteValidator
-from openapi_spec_validator import validate as validate_specification
 from rest_framework import serializers
 from rest_framework.permissions import AllowAny, IsAuthenticated
 from rest_framework.response import Response
@@ -33,6 +32,11 @@ from jwt_redis.serializers import TokenObtainPairSerializer
 from jwt_redis.testing.servers import RedisServer
 from tests.openapi import documented, schema_of
 from tests.server import ROOT, http_server
+
+
+# Not at the top: what these import compiles the grammar of each format, and takes seconds in every process of a run.
+def validate_specification(made: dict[str, Any]) -> None:
+    import_module("openapi_spec_validator").validate(made)
 
 
 @pytest.fixture(scope="module")
@@ -123,10 +127,11 @@ def test_who_needs_a_token_says_so(schema: dict[str, Any]) -> None:
 
 
 def test_examples_are_what_they_are_examples_of(schema: dict[str, Any]) -> None:
+    schema_validators: Any = import_module("openapi_schema_validator")
     seen = 0
     for _, _, operation in operations(schema):
-        bodies = [(answer, OAS30ReadValidator) for answer in operation["responses"].values()]
-        bodies.append((operation.get("requestBody", {}), OAS30WriteValidator))
+        bodies = [(answer, schema_validators.OAS30ReadValidator) for answer in operation["responses"].values()]
+        bodies.append((operation.get("requestBody", {}), schema_validators.OAS30WriteValidator))
         for body, validator in bodies:
             for media in body.get("content", {}).values():
                 for example in media.get("examples", {}).values():
@@ -364,6 +369,7 @@ def test_every_status_that_is_documented_was_answered_and_no_other(answered: Ans
 
 
 def test_every_answer_is_as_documented(answered: Answered) -> None:
+    validator = import_module("openapi_schema_validator").OAS30ReadValidator
     seen = 0
     for url, method, operation in operations(answered.schema):
         for status, responses in answered.api.seen[url, method].items():
@@ -377,7 +383,7 @@ def test_every_answer_is_as_documented(answered: Answered) -> None:
                     assert not response.content
                     continue
                 media = documented["content"][response.headers["Content-Type"]]
-                OAS30ReadValidator(resolvable(media["schema"], answered.schema)).validate(response.json())
+                validator(resolvable(media["schema"], answered.schema)).validate(response.json())
     assert seen > 50
 
 
