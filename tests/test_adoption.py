@@ -294,7 +294,7 @@ def test_a_save_that_changes_no_password_ends_nothing(alice: Any, client: Client
 
 def test_a_password_that_is_hashed_anew_ends_nothing(alice: Any, client: Client) -> None:
     token = access_token(alice)
-    hashers = ["django.contrib.auth.hashers.PBKDF2PasswordHasher", *settings.PASSWORD_HASHERS]
+    hashers = ["django.contrib.auth.hashers.ScryptPasswordHasher", *settings.PASSWORD_HASHERS]
     with override_settings(PASSWORD_HASHERS=hashers):
         before = alice.password
         assert alice.check_password("correct horse")

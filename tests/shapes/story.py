@@ -314,9 +314,9 @@ def _home(user: Any) -> str:
 
 def test_a_hash_that_is_upgraded_signs_nobody_out(alice: Any, settings: Any) -> None:
     device = sign_in()
-    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.PBKDF2PasswordHasher", *settings.PASSWORD_HASHERS]
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.ScryptPasswordHasher", *settings.PASSWORD_HASHERS]
     sign_in()
-    assert User.objects.get(pk=alice.pk).password.startswith("pbkdf2_")
+    assert User.objects.get(pk=alice.pk).password.startswith("scrypt$")
     if not api_settings.CHECK_REVOKE_TOKEN:
         # Simple JWT's own witness is of the hash, and of each access token.
         assert device.status() == 200
