@@ -27,7 +27,7 @@ from jwt_redis.store import client, gate, markers
 from jwt_redis.testing.servers import RedisServer
 from jwt_redis.tokens import RefreshToken
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("patient")]
 
 USERS = ("ann", "ben")
 who = st.sampled_from(USERS)

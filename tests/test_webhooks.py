@@ -575,7 +575,7 @@ def test_pauses_grow_up_to_a_bound_and_a_receiver_may_ask_for_longer(
 def test_who_is_away_holds_up_nobody_else_and_gets_all_when_back(
     endpoint: Endpoint, receiver: Receiver, alice: Any, configure: Configure
 ) -> None:
-    configure(first_delay=1000, longest_delay=3600)
+    configure(first_delay=1000, longest_delay=3600, timeout=10.0)
     with listening() as other:
         receiver_at(other.url, "other")
         endpoint.behave = answering(503)
