@@ -959,7 +959,10 @@ def test_simple_jwts_own_asymmetric_key_signs(
     assert read(endpoint.tokens[0])["events"] == {VERIFICATION: {}}
 
 
-def test_the_command_says_what_became_of_it(endpoint: Endpoint, receiver: Receiver, alice: Any) -> None:
+def test_the_command_says_what_became_of_it(
+    endpoint: Endpoint, receiver: Receiver, alice: Any, configure: Configure
+) -> None:
+    configure(timeout=10.0)
     for _ in range(40):
         end_one(alice)
     out = StringIO()
