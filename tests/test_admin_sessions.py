@@ -20,8 +20,8 @@ from jwt_redis import journal, keys, sessions
 from jwt_redis.admin import health
 from jwt_redis.models import Revocation
 from jwt_redis.testing.servers import RedisServer, free_port
+from tests.support.topology import AclServer, Cluster, acl_server, pointed_at
 from tests.test_topology import COMMANDS, rights
-from tests.topology import AclServer, Cluster, acl_server, pointed_at
 
 pytestmark = pytest.mark.django_db
 

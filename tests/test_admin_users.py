@@ -159,6 +159,10 @@ print("done")
 
 
 def test_users_with_other_keys_and_ids(redis_server: RedisServer) -> None:
-    env = {**os.environ, "DJANGO_SETTINGS_MODULE": "tests.people_settings", "JWT_REDIS_TEST_URL": redis_server.url}
+    env = {
+        **os.environ,
+        "DJANGO_SETTINGS_MODULE": "tests.projects.people_settings",
+        "JWT_REDIS_TEST_URL": redis_server.url,
+    }
     done = subprocess.run([sys.executable, "-c", STORY], env=env, capture_output=True, text=True, timeout=120)
     assert done.stdout.splitlines()[-1:] == ["done"], done.stderr[-3000:]

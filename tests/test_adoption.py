@@ -28,8 +28,8 @@ from jwt_redis.serializers import TokenObtainPairSerializer
 from jwt_redis.testing.servers import RedisServer
 from jwt_redis.tokens import AccessToken, RefreshToken, SlidingToken, UntypedToken
 from jwt_redis.verdicts import adopted_sid, is_adopted
-from tests.legacy import ADOPT, access_token, aged, refresh_token, sliding_token
-from tests.topology import pointed_at
+from tests.support.legacy import ADOPT, access_token, aged, refresh_token, sliding_token
+from tests.support.topology import pointed_at
 
 # Within a test's own transaction nothing would ever count as committed.
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -12,14 +12,14 @@ import redis
 from rest_framework_simplejwt import tokens as stock
 
 from jwt_redis.verdicts import adopted_sid
-from tests.legacy import aged
-from tests.server import http_server
+from tests.support.legacy import aged
+from tests.support.server import http_server
 from tests.test_races import at_once, call, claims, is_let_in, login, refresh
 
 
 @pytest.fixture(scope="module")
 def base(redis_server: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with http_server(folder := tmp_path_factory.mktemp("http"), settings="tests.adopting_settings") as url:
+    with http_server(folder := tmp_path_factory.mktemp("http"), settings="tests.projects.adopting_settings") as url:
         assert isinstance(folder, Path)
         yield url
 

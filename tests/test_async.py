@@ -34,9 +34,9 @@ from jwt_redis.contrib import adrf
 from jwt_redis.exceptions import RevocationUnavailable, RevokedToken
 from jwt_redis.store import client
 from jwt_redis.testing.servers import RedisServer
-from tests.async_urls import StatelessMiddleware
 from tests.oracle.link import Link
-from tests.topology import pointed_at, wait_for
+from tests.projects.async_urls import StatelessMiddleware
+from tests.support.topology import pointed_at, wait_for
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -355,7 +355,10 @@ async def test_a_request_goes_through_no_thread(near: Any, monkeypatch: pytest.M
         hopped.append(getattr(self.func, "__module__", "?"))
         return await hop(self, *args, **kwargs)
 
-    project = {"ROOT_URLCONF": "tests.async_urls", "MIDDLEWARE": ["tests.async_urls.StatelessMiddleware"]}
+    project = {
+        "ROOT_URLCONF": "tests.projects.async_urls",
+        "MIDDLEWARE": ["tests.projects.async_urls.StatelessMiddleware"],
+    }
     with strategy_of("whitelist", NEAR_CACHE=near), override_settings(**project):
         handler = ASGIHandler()
         token = await sessions.aopen_session(user_of(1))

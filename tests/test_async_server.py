@@ -19,8 +19,8 @@ from django.test import override_settings
 from jwt_redis import sessions
 from jwt_redis.testing.servers import RedisServer
 from tests.oracle.link import Link
-from tests.server import http_server
-from tests.topology import pointed_at
+from tests.support.server import http_server
+from tests.support.topology import pointed_at
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -36,7 +36,9 @@ def site(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[str, 
             "JWT_REDIS_TEST_URL": f"redis://127.0.0.1:{link.port}/0",
             "JWT_REDIS_TEST_NEAR": "1" if request.param == "near" else "",
         }
-        with http_server(tmp_path, workers=1, asgi=True, settings="tests.async_settings", **environment) as base:
+        with http_server(
+            tmp_path, workers=1, asgi=True, settings="tests.projects.async_settings", **environment
+        ) as base:
             with sqlite3.connect(tmp_path / "db.sqlite3") as database:
                 for number in range(100, 100 + USERS):
                     database.execute(

@@ -32,12 +32,12 @@ from jwt_redis.openid.checks import check_openid
 from jwt_redis.openid.logout_tokens import BadLogoutToken, LogoutToken, read
 from jwt_redis.openid.views import BackchannelLogoutView
 from jwt_redis.testing.servers import RedisServer
-from tests import oauth_settings
-from tests.jwk_examples import PRIVATE_SET, PUBLIC_SET, SECRET_SET
-from tests.openid import CLIENT, EVENT, ISSUER, JWKS, KEY, NEXT_KEY, OTHERS_KEY, PROVIDERS, jwk, logout_token
+from tests.projects import oauth_settings
+from tests.support.jwk_examples import PRIVATE_SET, PUBLIC_SET, SECRET_SET
+from tests.support.openid import CLIENT, EVENT, ISSUER, JWKS, KEY, NEXT_KEY, OTHERS_KEY, PROVIDERS, jwk, logout_token
 from tests.test_redis_failure import pointed_at
 
-pytestmark = [pytest.mark.django_db, pytest.mark.urls("tests.oauth_urls")]
+pytestmark = [pytest.mark.django_db, pytest.mark.urls("tests.projects.oauth_urls")]
 http = Client()
 SUB, SID = "248289761001", "08a5019c-17e1-4977-8f42-65a12843ea02"
 ID_TOKEN = {"iss": ISSUER, "sub": SUB, "sid": SID, "aud": CLIENT}
@@ -566,7 +566,7 @@ def by_hand(header: dict[str, Any], key: Any = KEY) -> str:
 
 
 def _claims() -> dict[str, Any]:
-    from tests.openid import claims_of_logout
+    from tests.support.openid import claims_of_logout
 
     return claims_of_logout()
 

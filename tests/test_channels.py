@@ -17,15 +17,15 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from jwt_redis.testing.servers import RedisServer
 from jwt_redis.tokens import AccessToken
-from tests.server import http_server
+from tests.support.server import http_server
 from tests.test_sse import bearer, held, shortened, sign_in, sign_out, until, wait_until_nothing_is_held
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 WAIT = 10.0
 PROGRAMS = {
-    "uvicorn": ["uvicorn", "tests.event_asgi:application", "--port", "{port}", "--log-level", "warning"],
-    "daphne": ["daphne", "-p", "{port}", "-v", "0", "tests.event_asgi:application"],
+    "uvicorn": ["uvicorn", "tests.projects.event_asgi:application", "--port", "{port}", "--log-level", "warning"],
+    "daphne": ["daphne", "-p", "{port}", "-v", "0", "tests.projects.event_asgi:application"],
 }
 
 
@@ -45,7 +45,9 @@ def own(program: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Redi
 def site(program: str, own: RedisServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     environment = {"JWT_REDIS_TEST_URL": own.url, "JWT_REDIS_TEST_PATIENCE": "5"}
     folder = tmp_path_factory.mktemp(program)
-    with http_server(folder, settings="tests.event_settings", program=PROGRAMS[program], **environment) as base:
+    with http_server(
+        folder, settings="tests.projects.event_settings", program=PROGRAMS[program], **environment
+    ) as base:
         yield base
 
 

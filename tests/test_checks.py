@@ -16,7 +16,7 @@ from rest_framework_simplejwt import settings as simplejwt
 
 from jwt_redis.checks import check_deployment, check_journal, check_settings
 from jwt_redis.testing.servers import RedisServer, free_port
-from tests.server import ROOT
+from tests.support.server import ROOT
 from tests.test_redis_failure import wait_for
 
 # With --deploy the journal is looked for, too.

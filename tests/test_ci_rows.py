@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.server import ROOT
-from tests.topology import wait_for
+from tests.support.server import ROOT
+from tests.support.topology import wait_for
 
 MAKEFILE = """
 first:

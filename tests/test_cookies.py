@@ -41,7 +41,7 @@ DAY = 24 * 60 * 60
 
 @pytest.fixture(autouse=True)
 def _with_cookies(settings: Any) -> None:
-    settings.ROOT_URLCONF = "tests.cookie_urls"
+    settings.ROOT_URLCONF = "tests.projects.cookie_urls"
     set_cookie_settings(settings)
 
 
@@ -836,17 +836,17 @@ def test_the_refresh_cookies_path_is_what_its_urls_have_in_common(settings: Any)
 @pytest.mark.parametrize(
     ("cookie", "urls", "expected"),
     [
-        ({}, "tests.cookie_urls", []),
-        ({"refresh_path": "/"}, "tests.cookie_urls", []),
-        ({"refresh_path": "/auth"}, "tests.cookie_urls", []),
+        ({}, "tests.projects.cookie_urls", []),
+        ({"refresh_path": "/"}, "tests.projects.cookie_urls", []),
+        ({"refresh_path": "/auth"}, "tests.projects.cookie_urls", []),
         ({"refresh_path": "/t/acme/auth/"}, TENANTS, []),
         ({"refresh_path": "/x/acme/auth/"}, TENANTS, ["jwt_redis.W006"]),
-        ({"refresh_path": "/auth/token/"}, "tests.cookie_urls", ["jwt_redis.W006"]),
-        ({"refresh_path": "/aut"}, "tests.cookie_urls", ["jwt_redis.W006"]),
+        ({"refresh_path": "/auth/token/"}, "tests.projects.cookie_urls", ["jwt_redis.W006"]),
+        ({"refresh_path": "/aut"}, "tests.projects.cookie_urls", ["jwt_redis.W006"]),
         ({}, None, ["jwt_redis.W006"]),
-        ({"secure": False}, "tests.cookie_urls", ["jwt_redis.W004"]),
-        ({"csrf": False}, "tests.cookie_urls", ["jwt_redis.W005"]),
-        ({"samesite": "None", "secure": False}, "tests.cookie_urls", ["jwt_redis.E002"]),
+        ({"secure": False}, "tests.projects.cookie_urls", ["jwt_redis.W004"]),
+        ({"csrf": False}, "tests.projects.cookie_urls", ["jwt_redis.W005"]),
+        ({"samesite": "None", "secure": False}, "tests.projects.cookie_urls", ["jwt_redis.E002"]),
     ],
 )
 def test_checks(settings: Any, cookie: dict[str, Any], urls: Any, expected: list[str]) -> None:

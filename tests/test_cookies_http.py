@@ -14,7 +14,7 @@ import pytest
 import requests
 from requests.adapters import HTTPAdapter
 
-from tests.server import http_server
+from tests.support.server import http_server
 
 ALICE = {"username": "alice", "password": "correct horse"}
 EVIL = "https://evil.example"
@@ -84,7 +84,9 @@ def browser(request: pytest.FixtureRequest, redis_server: Any, tmp_path: Path) -
     kind = dict(KINDS[request.param])
     secure = kind.pop("secure")
     cookie = json.dumps({"secure": secure, "clear_site_data": ["cache", "storage"]})
-    server = http_server(tmp_path, workers=2, settings="tests.cookie_settings", JWT_REDIS_TEST_COOKIE=cookie, **kind)
+    server = http_server(
+        tmp_path, workers=2, settings="tests.projects.cookie_settings", JWT_REDIS_TEST_COOKIE=cookie, **kind
+    )
     with server as base:
         yield Browser(base, secure, tmp_path / "db.sqlite3")
 

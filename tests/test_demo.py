@@ -18,7 +18,7 @@ import redis
 import requests
 
 from jwt_redis.testing.servers import RedisServer, die_with_parent, free_port
-from tests.server import ROOT
+from tests.support.server import ROOT
 
 pytestmark = [
     pytest.mark.slow,

@@ -21,9 +21,9 @@ from jwt_redis.exceptions import RevocationUnavailable
 from jwt_redis.models import Revocation
 from jwt_redis.templatetags.jwt_redis import jwt_ago
 from jwt_redis.testing.servers import free_port
-from tests import page_settings
-from tests.pages import POLICY, Document, read
-from tests.server import http_server
+from tests.projects import page_settings
+from tests.support.pages import POLICY, Document, read
+from tests.support.server import http_server
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -650,7 +650,7 @@ def test_a_label_is_a_string_and_a_sid_a_sid(alice: Any) -> None:
 def test_the_two_browser_story_over_http(tmp_path: Path, asgi: bool) -> None:
     import requests
 
-    with http_server(tmp_path, settings="tests.page_settings", workers=2, asgi=asgi) as base:
+    with http_server(tmp_path, settings="tests.projects.page_settings", workers=2, asgi=asgi) as base:
 
         def sign_in(agent: str) -> requests.Session:
             session = requests.Session()

@@ -103,7 +103,7 @@ def test_what_is_drawn(user_agent: str, kind: str) -> None:
 
 def test_a_place_in_the_project_s_words() -> None:
     assert location_of("192.0.2.1") == ""
-    with override_settings(JWT_REDIS={"LOCATION": "tests.pages.locate"}):
+    with override_settings(JWT_REDIS={"LOCATION": "tests.support.pages.locate"}):
         assert [location_of(ip) for ip in ("192.0.2.1", "198.51.100.7", "127.0.0.1", "", "203.0.113.66")] == [
             "Berlin, Germany",
             "Tōkyō, Japan",

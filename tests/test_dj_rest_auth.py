@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import requests
 
-from tests.dj_rest_auth_clients import Client, InCookie, InHeader, assert_alive, assert_ended
-from tests.neighbours import (
+from tests.support.dj_rest_auth_clients import Client, InCookie, InHeader, assert_alive, assert_ended
+from tests.support.neighbours import (
     ALICE,
     BOB,
     Device,
@@ -24,20 +24,20 @@ from tests.neighbours import (
     site,
     source_of,
 )
-from tests.topology import wait_for
+from tests.support.topology import wait_for
 
 NEW = "staple battery 9"
 
 
 @pytest.fixture(scope="module")
 def header(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    with site("tests.dj_rest_auth_settings", tmp_path_factory.mktemp("header")) as served:
+    with site("tests.projects.dj_rest_auth_settings", tmp_path_factory.mktemp("header")) as served:
         yield served
 
 
 @pytest.fixture(scope="module")
 def cookie(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    with site("tests.dj_rest_auth_cookie_settings", tmp_path_factory.mktemp("cookie")) as served:
+    with site("tests.projects.dj_rest_auth_cookie_settings", tmp_path_factory.mktemp("cookie")) as served:
         yield served
 
 

@@ -10,16 +10,16 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.dj_rest_auth_clients import InCookie, assert_alive, assert_ended
-from tests.neighbours import BOB, Site, site
-from tests.server import ROOT
+from tests.support.dj_rest_auth_clients import InCookie, assert_alive, assert_ended
+from tests.support.neighbours import BOB, Site, site
+from tests.support.server import ROOT
 
 NEW = "staple battery 9"
 
 
 @pytest.fixture(scope="module")
 def everything(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    with site("tests.dj_rest_auth_session_settings", tmp_path_factory.mktemp("everything")) as served:
+    with site("tests.projects.dj_rest_auth_session_settings", tmp_path_factory.mktemp("everything")) as served:
         yield served
 
 
@@ -64,14 +64,16 @@ def check(settings: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True)
 
 
-@pytest.mark.parametrize("settings", ["tests.dj_rest_auth_settings", "tests.dj_rest_auth_cookie_settings"])
+@pytest.mark.parametrize(
+    "settings", ["tests.projects.dj_rest_auth_settings", "tests.projects.dj_rest_auth_cookie_settings"]
+)
 def test_the_settings_of_the_page_pass_the_checks(settings: str) -> None:
     done = check(settings)
     assert done.returncode == 0, done.stderr
 
 
 def test_what_of_dj_rest_auth_is_left_is_found() -> None:
-    said = check("tests.dj_rest_auth_stock_settings").stderr
+    said = check("tests.projects.dj_rest_auth_stock_settings").stderr
     assert set(re.findall(r"\?: \(jwt_redis.E007\) (.*)", said)) == {
         "REST_AUTH['JWT_TOKEN_CLAIMS_SERIALIZER']: rest_framework_simplejwt.serializers.TokenObtainPairSerializer"
         " makes tokens without a session.",

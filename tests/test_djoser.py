@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from jwt_redis import sessions
-from tests.neighbours import (
+from tests.support.neighbours import (
     ALICE,
     BOB,
     Device,
@@ -23,12 +23,12 @@ from tests.neighbours import (
     site,
     source_of,
 )
-from tests.topology import wait_for
+from tests.support.topology import wait_for
 
 
 @pytest.fixture(scope="module")
 def djoser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    with site("tests.djoser_settings", tmp_path_factory.mktemp("djoser")) as served:
+    with site("tests.projects.djoser_settings", tmp_path_factory.mktemp("djoser")) as served:
         yield served
 
 

@@ -16,7 +16,7 @@ from django.dispatch import Signal
 
 from jwt_redis import conf, signals, urls
 from tests import test_topology
-from tests.blocks import DOCS, ROOT, blocks
+from tests.support.blocks import DOCS, ROOT, blocks
 
 
 def text(name: str) -> str:

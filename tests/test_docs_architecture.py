@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.blocks import ROOT
+from tests.support.blocks import ROOT
 
 PAGE = (ROOT / "docs/explanation/architecture.md").read_text()
 PACKAGE = ROOT / "jwt_redis"

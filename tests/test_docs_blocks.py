@@ -36,7 +36,7 @@ import jwt_redis
 from jwt_redis import checks, conf, sessions
 from jwt_redis.testing.servers import RedisServer
 from tests import settings as test_settings
-from tests.blocks import DOCS, ROOT, Block, blocks, commands, matches
+from tests.support.blocks import DOCS, ROOT, Block, blocks, commands, matches
 
 # What is run as a whole, by whom.
 STORIES = {
@@ -233,7 +233,7 @@ def test_python(page: list[Block], db: None, tmp_path: Path, monkeypatch: pytest
 PROJECT = """
 import sys, types, warnings
 from tests import settings as base
-from tests.blocks import blocks
+from tests.support.blocks import blocks
 from pathlib import Path
 
 INSTALLED_APPS = ["django.contrib.auth", "django.contrib.contenttypes", "django.contrib.sites",

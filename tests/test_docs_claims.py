@@ -24,7 +24,7 @@ from jwt_redis import sessions, token_memo
 from jwt_redis.keys import user_id
 from jwt_redis.models import Revocation
 from tests import settings as base
-from tests.blocks import ROOT
+from tests.support.blocks import ROOT
 
 LEAKED = base.SECRET_KEY
 ANOTHER = "another key for tests that is long enough for HS256 to be content with it"

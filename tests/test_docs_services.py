@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from jwt_redis.testing.servers import RedisServer, die_with_parent
-from tests.blocks import ROOT, Block, blocks
+from tests.support.blocks import ROOT, Block, blocks
+from tests.support.topology import wait_for
 from tests.test_docs_blocks import exchange
-from tests.topology import wait_for
 
 PAGE = ROOT / "docs/how-to/microservices.md"
 

@@ -29,8 +29,8 @@ from jwt_redis.management.commands import jwt_sync
 from jwt_redis.models import Revocation
 from jwt_redis.recovery import rows
 from jwt_redis.testing.servers import RedisServer
+from tests.support.topology import Cluster, acl_server
 from tests.test_redis_failure import pointed_at, wait_for
-from tests.topology import Cluster, acl_server
 
 pytestmark = pytest.mark.django_db
 
@@ -423,7 +423,7 @@ def test_each_primary_of_a_cluster_is_looked_at(alice: Any, bob: Any, monkeypatc
     with Cluster(replicas=0, options={"appendonly": "yes"}) as cluster:
         for name, value in cluster.environment.items():
             monkeypatch.setenv(name, value)
-        with override_settings(JWT_REDIS={"CLIENT_FACTORY": "tests.topology.cluster_client"}):
+        with override_settings(JWT_REDIS={"CLIENT_FACTORY": "tests.support.topology.cluster_client"}):
             for user in (alice, bob):
                 sessions.open_session(user)
             odd = cluster.owner_of(keys.user_key(str(alice.pk)))

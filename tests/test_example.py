@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.server import ROOT
+from tests.support.server import ROOT
 
 
 def test_the_example_s_own_tests_pass(tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from jwt_redis.testing.servers import die_with_parent
-from tests.server import ROOT
+from tests.support.server import ROOT
 
 pytestmark = [
     pytest.mark.slow,

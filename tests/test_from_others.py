@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.shop import a_shop
+from tests.support.shop import a_shop
 
 PAGES = Path(__file__).parent.parent / "docs/how-to"
 KNOXED = """

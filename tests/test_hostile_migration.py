@@ -31,8 +31,8 @@ from jwt_redis.store.client import execute
 from jwt_redis.takeover import Listing, take_over
 from jwt_redis.tokens import RefreshToken, SlidingToken, UntypedToken
 from jwt_redis.verdicts import NO_KID, adopted_sid, read_claims
-from tests.legacy import ADOPT, access_token, refresh_token, sliding_token
-from tests.shop import a_shop
+from tests.support.legacy import ADOPT, access_token, refresh_token, sliding_token
+from tests.support.shop import a_shop
 
 # Within a test's own transaction nothing would ever count as committed.
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -29,8 +29,8 @@ from jwt_redis.admin.revocations import RevocationAdmin, _ReasonFilter
 from jwt_redis.management.base import columns, table
 from jwt_redis.models import Revocation
 from jwt_redis.testing.servers import RedisServer
-from tests.pages import Document, read
-from tests.server import ROOT
+from tests.support.pages import Document, read
+from tests.support.server import ROOT
 from tests.test_device_page import (
     DEVICES,
     EVERYWHERE,

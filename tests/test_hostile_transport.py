@@ -33,7 +33,7 @@ from jwt_redis.cookie_views import SetsCookiesMixin
 from jwt_redis.models import Revocation
 from jwt_redis.tokens import SlidingToken
 from tests import urls
-from tests.neighbours import BOB, Site, site
+from tests.support.neighbours import BOB, Site, site
 from tests.test_cookies import ACCESS, HERE, REFRESH, Browser, alive, is_cleared, set_cookie_settings, vary
 
 pytestmark = pytest.mark.django_db
@@ -61,7 +61,7 @@ urlpatterns = [
     path("sign-up/", SignUp.as_view()),
     path("ninja/", api.urls),
     path("cached/", cache_page(60)(urls.WhoAmI.as_view())),
-    path("", include("tests.cookie_urls")),
+    path("", include("tests.projects.cookie_urls")),
 ]
 
 
@@ -342,7 +342,7 @@ async def test_a_row_that_is_written_after_the_cancellation_is_applied(monkeypat
 
 @pytest.fixture(scope="module")
 def neighbour(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    with site("tests.dj_rest_auth_cookie_settings", tmp_path_factory.mktemp("neighbour")) as served:
+    with site("tests.projects.dj_rest_auth_cookie_settings", tmp_path_factory.mktemp("neighbour")) as served:
         yield served
 
 

@@ -25,9 +25,9 @@ from jwt_redis.store import gate, markers
 from jwt_redis.takeover import Listing, take_over
 from jwt_redis.testing.servers import RedisServer
 from jwt_redis.tokens import RefreshToken, UntypedToken
-from tests.legacy import ADOPT, access_token, refresh_token
-from tests.shop import Shop, a_shop
-from tests.topology import Cluster, pointed_at
+from tests.support.legacy import ADOPT, access_token, refresh_token
+from tests.support.shop import Shop, a_shop
+from tests.support.topology import Cluster, pointed_at
 
 # Within a test's own transaction nothing would ever count as committed.
 pytestmark = pytest.mark.django_db(transaction=True)

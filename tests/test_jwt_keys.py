@@ -242,7 +242,7 @@ def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def django(*words: str, **environment: str) -> str:
-    env = {**os.environ, "DJANGO_SETTINGS_MODULE": "tests.keys_settings", **environment}
+    env = {**os.environ, "DJANGO_SETTINGS_MODULE": "tests.projects.keys_settings", **environment}
     command = [sys.executable, "-W", "ignore", "-m", "django", *words]
     return subprocess.run(command, env=env, check=True, capture_output=True, text=True).stdout
 
@@ -269,7 +269,7 @@ def test_one_who_is_killed_while_a_key_is_retired_leaves_nothing_that_another_ru
         with key_files.changing(str(folder)) as change:
             kid = change.create("ES256", "HS256")
             change.activate(kid)
-    env = {**os.environ, "DJANGO_SETTINGS_MODULE": "tests.keys_settings", **environment}
+    env = {**os.environ, "DJANGO_SETTINGS_MODULE": "tests.projects.keys_settings", **environment}
     command = [sys.executable, "-W", "ignore", "-c", DYING, where, kid]
     assert subprocess.run(command, env=env, check=False).returncode == -signal.SIGKILL
     left = key_files.KeyFiles(str(folder))

@@ -37,10 +37,10 @@ from jwt_redis.store.commands import LogEntry
 from jwt_redis.testing.servers import RedisServer
 from jwt_redis.tokens import AccessToken, RefreshToken
 from jwt_redis.verdicts import NO_KID, read_claims
-from tests.server import http_server
+from tests.support.server import http_server
+from tests.support.topology import wait_for
 from tests.test_near_cache import start_following
 from tests.test_redis_failure import bearer, pointed_at
-from tests.topology import wait_for
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -412,7 +412,7 @@ def test_no_list_is_signed_by_a_refused_key_not_even_by_a_process_that_has_not_h
             sessions.status_list_token(list_id)
         assert not store.keys("*:signed")
         # Nobody is told that all is well, and nobody keeps it.
-        with override_settings(ROOT_URLCONF="tests.status_urls"):
+        with override_settings(ROOT_URLCONF="tests.projects.status_urls"):
             answer = http.get(f"/status/{list_id}")
         assert (answer.status_code, answer["Cache-Control"]) == (503, "no-store")
         assert int(answer["Retry-After"]) > 0
@@ -572,7 +572,7 @@ def test_a_thief_who_mints_while_the_key_is_retired(tmp_path: Path, lease: str, 
     shutil.copytree(theirs, ours)
     environment = {"JWT_REDIS_TEST_LEASE": lease, "JWT_REDIS_TEST_STRATEGY": strategy}
     serving = http_server(
-        tmp_path, workers=3, settings="tests.keys_settings", JWT_REDIS_TEST_KEYS=str(theirs), **environment
+        tmp_path, workers=3, settings="tests.projects.keys_settings", JWT_REDIS_TEST_KEYS=str(theirs), **environment
     )
     credentials = {"username": "alice", "password": "correct horse"}
     with serving as base:
@@ -606,7 +606,7 @@ def test_a_thief_who_mints_while_the_key_is_retired(tmp_path: Path, lease: str, 
             wait_for(lambda: len([one for one in list(seen) if one[1] == 200]) > 50, "the thief is let in", 20)
             env = {
                 **os.environ,
-                "DJANGO_SETTINGS_MODULE": "tests.keys_settings",
+                "DJANGO_SETTINGS_MODULE": "tests.projects.keys_settings",
                 "JWT_REDIS_TEST_KEYS": str(ours),
                 "JWT_REDIS_TEST_DB": str(tmp_path / "db.sqlite3"),
                 **environment,
@@ -642,7 +642,11 @@ def test_a_change_of_keys_under_load_logs_nobody_out(tmp_path: Path) -> None:
     folder = tmp_path / "keys"
     folder.mkdir()
     serving = http_server(
-        tmp_path, workers=3, settings="tests.keys_settings", JWT_REDIS_TEST_KEYS=str(folder), JWT_REDIS_TEST_LEASE="1.0"
+        tmp_path,
+        workers=3,
+        settings="tests.projects.keys_settings",
+        JWT_REDIS_TEST_KEYS=str(folder),
+        JWT_REDIS_TEST_LEASE="1.0",
     )
     with serving as base:
         stop = threading.Event()

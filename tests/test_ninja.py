@@ -28,8 +28,8 @@ from jwt_redis.contrib.ninja import AsyncJWTAuth, JWTAuth, Refused, Unauthentica
 from jwt_redis.exceptions import RevocationUnavailable
 from jwt_redis.testing.servers import RedisServer
 from jwt_redis.tokens import AccessToken, RefreshToken
-from tests.server import ROOT, http_server
-from tests.topology import pointed_at
+from tests.support.server import ROOT, http_server
+from tests.support.topology import pointed_at
 
 CLASSES = [f"{operation}/{kind}" for operation in ("sync", "async") for kind in ("sync", "async")]
 CHALLENGE = 'Bearer realm="api"'
@@ -60,7 +60,7 @@ def world_in(folder: Path, asgi: bool, **environment: str) -> Iterator[World]:
         http_server(
             folder,
             workers=1,
-            settings="tests.ninja_settings",
+            settings="tests.projects.ninja_settings",
             asgi=asgi,
             JWT_REDIS_TEST_URL=server.url,
             **environment,

@@ -27,12 +27,12 @@ from jwt_redis.devices import Device, signing_in_from
 from jwt_redis.models import Revocation
 from jwt_redis.testing.servers import free_port
 from jwt_redis.tokens import RefreshToken
-from tests import page_settings
-from tests.pages import Document, read
-from tests.server import ROOT
+from tests.projects import page_settings
+from tests.support.pages import Document, read
+from tests.support.server import ROOT
+from tests.support.topology import acl_server, pointed_at
 from tests.test_device_page import CHANGED, DEVICES, FIREFOX, IPHONE, Browser
 from tests.test_topology import COMMANDS, rights
-from tests.topology import acl_server, pointed_at
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

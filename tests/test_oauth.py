@@ -39,11 +39,11 @@ from jwt_redis.oauth.views import IntrospectView, RevokeView
 from jwt_redis.store import client
 from jwt_redis.testing.servers import RedisServer, free_port
 from jwt_redis.tokens import AccessToken
-from tests import oauth_settings
-from tests.oauth_settings import ISSUER, JWT_REDIS, OAUTH, OTHER_SECRET, SECRET
+from tests.projects import oauth_settings
+from tests.projects.oauth_settings import ISSUER, JWT_REDIS, OAUTH, OTHER_SECRET, SECRET
 from tests.test_redis_failure import pointed_at
 
-pytestmark = [pytest.mark.django_db, pytest.mark.urls("tests.oauth_urls")]
+pytestmark = [pytest.mark.django_db, pytest.mark.urls("tests.projects.oauth_urls")]
 http = Client()
 
 
@@ -898,7 +898,7 @@ def test_a_setting_that_is_wrong_is_named(changes: dict[str, Any], reason: str) 
 def test_signatures_that_cannot_be_verified_are_found_by_the_check(monkeypatch: pytest.MonkeyPatch) -> None:
     from jwt_redis.oauth import checks
     from jwt_redis.openid.checks import check_openid
-    from tests.openid import PROVIDERS
+    from tests.support.openid import PROVIDERS
 
     monkeypatch.setattr(checks, "has_crypto", False)
     assert [message.id for message in check_oauth()] == ["jwt_redis.E041"]

@@ -22,9 +22,9 @@ from oauthlib.oauth2 import BackendApplicationClient
 from requests_oauthlib import OAuth2Session as RequestsOAuth2Session
 
 from jwt_redis.testing.servers import RedisServer, die_with_parent, free_port
-from tests.oauth_settings import ISSUER, OTHER_SECRET, PRIVATE_JWK, SECRET
-from tests.openid_provider import CLIENT_ID
-from tests.server import ROOT, http_server
+from tests.projects.oauth_settings import ISSUER, OTHER_SECRET, PRIVATE_JWK, SECRET
+from tests.support.openid_provider import CLIENT_ID
+from tests.support.server import ROOT, http_server
 
 
 class Site(NamedTuple):
@@ -51,13 +51,13 @@ def site(request: Any, redis_server: RedisServer, tmp_path_factory: Any) -> Iter
     with http_server(
         folder,
         workers=2,
-        settings="tests.oauth_settings",
+        settings="tests.projects.oauth_settings",
         asgi=request.param == "asgi",
         JWT_REDIS_TEST_PROVIDERS=json.dumps(known),
         JWT_REDIS_TEST_PATIENCE="5",
     ) as url:
         log = (folder / "provider.log").open("wb")
-        command = [sys.executable, "-W", "ignore", "-m", "tests.openid_provider", str(port), url]
+        command = [sys.executable, "-W", "ignore", "-m", "tests.support.openid_provider", str(port), url]
         # It writes its keys into the folder that it is in.
         environment = {**os.environ, "PYTHONPATH": str(ROOT)}
         process = subprocess.Popen(

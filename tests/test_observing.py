@@ -24,8 +24,8 @@ from jwt_redis.models import Revocation
 from jwt_redis.revocations import Ending, follow, watch
 from jwt_redis.testing.servers import RedisServer
 from jwt_redis.tokens import AccessToken, RefreshToken, UntypedToken
-from tests.legacy import access_token, refresh_token
-from tests.topology import pointed_at
+from tests.support.legacy import access_token, refresh_token
+from tests.support.topology import pointed_at
 
 # Within a test's own transaction nothing would ever count as committed.
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -19,7 +19,7 @@ from packaging.version import Version
 
 import jwt_redis
 from jwt_redis.exceptions import RemovedInJWTRedis2Warning
-from tests.server import ROOT
+from tests.support.server import ROOT
 
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 PROJECT = PYPROJECT["project"]

@@ -22,10 +22,10 @@ from prometheus_client.parser import text_string_to_metric_families as parse
 from jwt_redis.contrib.prometheus import metrics
 from jwt_redis.testing.servers import RedisServer
 from tests.oracle.world import set_back_birth
-from tests.server import ROOT, http_server
-from tests.topology import wait_for
+from tests.support.server import ROOT, http_server
+from tests.support.topology import wait_for
 
-SETTINGS = "tests.observed_settings"
+SETTINGS = "tests.projects.observed_settings"
 WORKERS = 2
 DOCS = ROOT / "docs"
 _ENDINGS = {"counter": ("_total",), "gauge": ("",), "histogram": ("_bucket", "_sum", "_count")}
@@ -313,7 +313,7 @@ def test_a_node_that_was_replaced_does_not_stay_open(monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.django_db
-@pytest.mark.urls("tests.observed_urls")
+@pytest.mark.urls("tests.projects.observed_urls")
 def test_the_page_speaks_what_it_is_asked_for(client: Any) -> None:
     response = client.get("/internal/metrics/", headers={"Accept": "application/openmetrics-text"})
     assert response["Content-Type"].startswith("application/openmetrics-text")

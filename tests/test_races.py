@@ -16,7 +16,7 @@ import redis
 import requests
 
 from jwt_redis import sessions
-from tests.server import http_server
+from tests.support.server import http_server
 
 
 @pytest.fixture(scope="module")

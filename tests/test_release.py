@@ -28,7 +28,7 @@ from packaging.requirements import Requirement
 
 import jwt_redis
 from jwt_redis.testing.servers import RedisServer, die_with_parent, free_port
-from tests.server import ROOT
+from tests.support.server import ROOT
 
 pytestmark = [
     pytest.mark.slow,

@@ -19,8 +19,8 @@ from hypothesis import HealthCheck, settings
 from schemathesis.specs.openapi.checks import ignored_auth, negative_data_rejection, positive_data_acceptance
 
 from jwt_redis.testing.servers import RedisServer
-from tests.openapi import schema_of
-from tests.server import http_server
+from tests.support.openapi import schema_of
+from tests.support.server import http_server
 
 CREDENTIALS = {"username": "alice", "password": "correct horse"}
 
@@ -43,7 +43,7 @@ def served(folder: Path, **environment: str) -> Iterator[str]:
     with (
         RedisServer() as server,
         http_server(
-            folder, workers=1, settings="tests.schema_settings", JWT_REDIS_TEST_URL=server.url, **environment
+            folder, workers=1, settings="tests.projects.schema_settings", JWT_REDIS_TEST_URL=server.url, **environment
         ) as base,
     ):
         yield base

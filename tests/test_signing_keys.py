@@ -38,7 +38,7 @@ from jwt_redis.signing.backends import KeyedBackend
 from jwt_redis.signing.keys import ALGORITHMS, generate, make_key, public_jwk, thumbprint
 from jwt_redis.tokens import AccessToken
 from jwt_redis.verdicts import NO_KID
-from tests.jwk_examples import PRIVATE_SET, PUBLIC_SET, SECRET_SET
+from tests.support.jwk_examples import PRIVATE_SET, PUBLIC_SET, SECRET_SET
 
 SECRET = "a secret of today that is long enough for HS256 to be content with"
 OTHER = "a secret of tomorrow that is long enough for HS256 to be content with"

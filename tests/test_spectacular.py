@@ -30,8 +30,8 @@ from jwt_redis.contrib import spectacular
 from jwt_redis.contrib.endpoints import ENDPOINTS, SESSION_FIELDS
 from jwt_redis.serializers import TokenObtainPairSerializer
 from jwt_redis.testing.servers import RedisServer
-from tests.openapi import documented, schema_of
-from tests.server import ROOT, http_server
+from tests.support.openapi import documented, schema_of
+from tests.support.server import ROOT, http_server
 
 
 # Not at the top: what these import compiles the grammar of each format, and takes seconds in every process of a run.
@@ -53,7 +53,7 @@ def schema() -> dict[str, Any]:
     ids=str,
 )
 def test_the_command_makes_a_valid_schema_without_a_warning(more: dict[str, str], tmp_path: Path) -> None:
-    env = {**os.environ, "DJANGO_SETTINGS_MODULE": "tests.schema_settings", **more}
+    env = {**os.environ, "DJANGO_SETTINGS_MODULE": "tests.projects.schema_settings", **more}
     output = tmp_path / "schema.yml"
     command = ["-m", "django", "spectacular", "--validate", "--fail-on-warn", "--file", str(output)]
     done = subprocess.run([sys.executable, *command], cwd=ROOT, env=env, capture_output=True, text=True)
@@ -68,14 +68,14 @@ def test_the_command_makes_a_valid_schema_without_a_warning(more: dict[str, str]
 def test_nothing_of_it_is_imported_where_it_is_not_installed() -> None:
     code = "import django, sys; django.setup(); print(*sys.modules)"
     loaded = {}
-    for settings in ("tests.settings", "tests.schema_settings"):
+    for settings in ("tests.settings", "tests.projects.schema_settings"):
         env = {**os.environ, "DJANGO_SETTINGS_MODULE": settings}
         done = subprocess.run(
             [sys.executable, "-c", code], cwd=ROOT, env=env, capture_output=True, text=True, check=True
         )
         loaded[settings] = {name for name in done.stdout.split() if "spectacular" in name or "ninja" in name}
     assert not loaded["tests.settings"]
-    assert "jwt_redis.contrib.spectacular" in loaded["tests.schema_settings"]
+    assert "jwt_redis.contrib.spectacular" in loaded["tests.projects.schema_settings"]
 
 
 def test_every_view_is_described(schema: dict[str, Any]) -> None:
@@ -352,7 +352,7 @@ def answered(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
         http_server(
             folder,
             workers=2,
-            settings="tests.schema_settings",
+            settings="tests.projects.schema_settings",
             JWT_REDIS_TEST_URL=server.url,
             JWT_REDIS_TEST_COOKIES=cookies,
         ) as base,

@@ -17,7 +17,7 @@ from jwt_redis.contrib.sse import stream
 from jwt_redis.contrib.sse.views import SessionEventsView
 from jwt_redis.testing.servers import RedisServer
 from jwt_redis.tokens import AccessToken
-from tests.server import http_server
+from tests.support.server import http_server
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -35,7 +35,7 @@ def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
 def site(own: RedisServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     folder = tmp_path_factory.mktemp("site")
     environment = {"JWT_REDIS_TEST_URL": own.url}
-    with http_server(folder, workers=1, asgi=True, settings="tests.event_settings", **environment) as base:
+    with http_server(folder, workers=1, asgi=True, settings="tests.projects.event_settings", **environment) as base:
         yield base
 
 
@@ -419,7 +419,7 @@ async def test_it_says_that_redis_is_away_and_misses_nothing(site: str, own: Red
             assert (await anext(events))[0] == "session-ended"
 
 
-@pytest.mark.urls("tests.event_urls")
+@pytest.mark.urls("tests.projects.event_urls")
 def test_without_asgi_it_says_so(client: Any) -> None:
     answer = client.get("/quick/")
     assert (answer.status_code, answer.json()["code"]) == (501, "asgi_needed")

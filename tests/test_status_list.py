@@ -48,10 +48,10 @@ from jwt_redis.store import commands
 from jwt_redis.store.client import execute
 from jwt_redis.testing.servers import RedisServer
 from jwt_redis.tokens import AccessToken, RefreshToken, SlidingToken, UntypedToken
-from tests.blocks import ROOT, blocks
-from tests.legacy import refresh_token as legacy_refresh_token
-from tests.status_list_vectors import SIZE, VECTORS
-from tests.topology import Cluster, pointed_at
+from tests.support.blocks import ROOT, blocks
+from tests.support.legacy import refresh_token as legacy_refresh_token
+from tests.support.status_list_vectors import SIZE, VECTORS
+from tests.support.topology import Cluster, pointed_at
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -73,7 +73,7 @@ def settings_of(**more: Any) -> dict[str, Any]:
 @pytest.fixture
 def published() -> Iterator[None]:
     """Lists that are read are built of what there is: nothing here waits for the ttl."""
-    with override_settings(JWT_REDIS=settings_of(), ROOT_URLCONF="tests.status_urls"):
+    with override_settings(JWT_REDIS=settings_of(), ROOT_URLCONF="tests.projects.status_urls"):
         yield
 
 
@@ -723,7 +723,7 @@ def test_while_redis_is_down_it_is_503(alice: Any, client: Client) -> None:
     with RedisServer() as server, pointed_at(server, STATUS_LIST={"uri": URI}):
         address = "/status/" + reference(sessions.open_session(alice))[0]
         server.kill()
-        with override_settings(ROOT_URLCONF="tests.status_urls"):
+        with override_settings(ROOT_URLCONF="tests.projects.status_urls"):
             answer = client.get(address)
     assert answer.status_code == 503
     assert answer["Retry-After"] == "1" and answer["Cache-Control"] == "no-store"
@@ -859,7 +859,7 @@ def test_what_others_could_not_verify_or_reach_is_warned_of(asymmetric: None) ->
     assert ids() == set()
     with override_settings(JWT_REDIS=settings_of()):
         assert ids() == {"jwt_redis.W008", "jwt_redis.W009"}
-        with override_settings(ROOT_URLCONF="tests.status_urls"):
+        with override_settings(ROOT_URLCONF="tests.projects.status_urls"):
             assert ids() == {"jwt_redis.W008"}
             with override_settings(SIMPLE_JWT={**settings.SIMPLE_JWT, "ALGORITHM": "ES256"}):
                 assert ids() == set()
@@ -1027,7 +1027,7 @@ def test_a_service_in_another_language_hears_of_it(
     (node_service / "service.mjs").write_text(service)
     wanted = {**settings.JWT_REDIS, "STATUS_LIST": {"uri": f"{url}/status/"}}
     with (
-        override_settings(JWT_REDIS=wanted, ROOT_URLCONF="tests.status_urls"),
+        override_settings(JWT_REDIS=wanted, ROOT_URLCONF="tests.projects.status_urls"),
         subprocess.Popen(
             [str(shutil.which("node")), "service.mjs"],
             cwd=node_service,

@@ -13,7 +13,7 @@ from typing import Any
 import jwt
 import pytest
 
-from tests.shop import USERS, Shop, a_shop
+from tests.support.shop import USERS, Shop, a_shop
 
 
 @pytest.fixture

@@ -25,7 +25,7 @@ from jwt_redis.signing import backends
 from jwt_redis.store import client, markers
 from jwt_redis.testing.servers import RedisServer
 from jwt_redis.verdicts import NO_KID
-from tests.topology import (
+from tests.support.topology import (
     AclServer,
     Binary,
     Cluster,

@@ -31,7 +31,7 @@ from jwt_redis.exceptions import RevocationUnavailable
 from jwt_redis.models import Revocation
 from jwt_redis.templatetags.jwt_redis import jwt_ago
 from jwt_redis.testing.servers import free_port
-from tests.pages import read
+from tests.support.pages import read
 from tests.test_device_page import DEVICES, FIREFOX, IPHONE, Browser, page_settings_with, put_device
 from tests.test_notices import NOTICE, sign_in
 
@@ -436,7 +436,7 @@ def said_in(language: str, msgid: str) -> str:
 
 
 def spaced(text: str) -> str:
-    """As :class:`tests.pages.Document` has texts: no space is a special one."""
+    """As :class:`tests.support.pages.Document` has texts: no space is a special one."""
     return " ".join(text.split())
 
 

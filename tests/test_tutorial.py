@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import requests
 
-from tests.blocks import Block, Command, blocks, commands, matches
-from tests.tutorial import PAGE, needs, reading
+from tests.support.blocks import Block, Command, blocks, commands, matches
+from tests.support.tutorial import PAGE, needs, reading
 
 _SECONDS = 30
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.server import ROOT
+from tests.support.server import ROOT
 
 MANIFEST: dict[str, Any] = json.loads((ROOT / "example_project/vendor.json").read_text())
 FILES = {place: file for package in MANIFEST.values() for place, file in package["files"].items()}

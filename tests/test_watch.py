@@ -25,8 +25,8 @@ from jwt_redis.signals import refusal_observed
 from jwt_redis.store import client
 from jwt_redis.testing.servers import RedisServer
 from jwt_redis.tokens import AccessToken
+from tests.support.topology import pointed_at
 from tests.test_sse import until
-from tests.topology import pointed_at
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -41,7 +41,7 @@ from jwt_redis.keys import user_tag
 from jwt_redis.models import Revocation
 from jwt_redis.observers import install, uninstall
 from jwt_redis.tokens import AccessToken, RefreshToken
-from tests.receiver import Endpoint, accept, answering, endless, hanging_up, listening, trickling
+from tests.support.receiver import Endpoint, accept, answering, endless, hanging_up, listening, trickling
 from tests.test_redis_failure import pointed_at
 
 pytestmark = pytest.mark.django_db

@@ -17,16 +17,17 @@ import pytest
 
 from benchmarks.postgres import NoPostgresError, PostgresServer
 from jwt_redis.testing.servers import RedisServer, die_with_parent, free_port
-from tests.receiver import listening
-from tests.server import ROOT
+from tests.support.receiver import listening
+from tests.support.server import ROOT
+from tests.support.topology import wait_for
 from tests.test_webhooks import ISSUER, KEY, PEM
-from tests.topology import wait_for
 
 pytestmark = pytest.mark.slow
 
 SEED = int(os.environ.get("JWT_REDIS_SEED", random.randrange(10**6)))
 REVOCATIONS = 400
 KILLS = 14
+REVOKER = "tests.support.webhook_revoker"
 
 
 # It runs one piece of Python after another: to start a process for each would take longer than all that is asked.
@@ -49,7 +50,7 @@ class Project:
         self.folder = folder
         self.environment = {
             **os.environ,
-            "DJANGO_SETTINGS_MODULE": "tests.webhook_settings",
+            "DJANGO_SETTINGS_MODULE": "tests.projects.webhook_settings",
             "WEBHOOK_DATABASE": json.dumps(database),
             "WEBHOOK_KEY": PEM,
             "JWT_REDIS_TEST_URL": redis_url,
@@ -158,7 +159,7 @@ def test_all_the_rest_in_postgresql() -> None:
         # A Redis of its own.
         del environment["JWT_REDIS_TEST_URL"]
         # Not the one that leaves a thread's connection behind, which keeps its database from being dropped.
-        arguments = ["--ds=tests.webhook_settings", "-q", "-k", "not async"]
+        arguments = ["--ds=tests.projects.webhook_settings", "-q", "-k", "not async"]
         arguments += ["-p", "no:cacheprovider", "-p", "no:schemathesis"]
         done = subprocess.run(
             [sys.executable, "-m", "pytest", "tests/test_webhooks.py", *arguments],
@@ -177,7 +178,7 @@ def claims(token: str) -> dict[str, Any]:
 def test_two_senders_at_once_send_each_once(project: Project) -> None:
     with listening() as endpoint:
         project.prepare(endpoint.url)
-        project.start("revoker", "tests.webhook_revoker", "0", "300", str(project.folder / "acknowledged")).wait()
+        project.start("revoker", REVOKER, "0", "300", str(project.folder / "acknowledged")).wait()
         senders = [project.start(name, "django", "jwt_deliver", "--once") for name in ("one", "two", "three")]
         assert [sender.wait(60) for sender in senders] == [0, 0, 0], (project.folder / "log").read_text()
         seen = [claims(token)["jti"] for token in endpoint.tokens]
@@ -189,7 +190,7 @@ def test_a_sender_that_is_told_to_end_does(project: Project) -> None:
     with listening() as endpoint:
         project.prepare(endpoint.url)
         sender = project.start("sender", "django", "jwt_deliver", "--poll", "0.05")
-        project.start("revoker", "tests.webhook_revoker", "0", "20", str(project.folder / "acknowledged")).wait()
+        project.start("revoker", REVOKER, "0", "20", str(project.folder / "acknowledged")).wait()
         wait_for(lambda: len(endpoint.seen) == 20, "all have arrived")
         sender.terminate()
         assert sender.wait(20) == 0
@@ -202,7 +203,7 @@ def test_whatever_is_killed_nothing_is_missed(project: Project) -> None:
     acknowledged.touch()
 
     def receive() -> None:
-        project.start("receiver", "tests.receiver", str(port), str(kept))
+        project.start("receiver", "tests.support.receiver", str(port), str(kept))
 
     def send(name: str) -> None:
         project.start(name, "django", "jwt_deliver", "--poll", "0.05")
@@ -211,7 +212,7 @@ def test_whatever_is_killed_nothing_is_missed(project: Project) -> None:
         # Who was killed in the middle of one knows nothing of it: it may have happened, or not.
         done = [int(line.partition("-")[2]) for line in acknowledged.read_text().split()]
         first = max(done, default=-1) + 2 if done else 0
-        project.start("revoker", "tests.webhook_revoker", str(first), str(REVOCATIONS), str(acknowledged))
+        project.start("revoker", REVOKER, str(first), str(REVOCATIONS), str(acknowledged))
 
     again = {"receiver": receive, "one": lambda: send("one"), "two": lambda: send("two"), "revoker": revoke}
     project.prepare(f"http://127.0.0.1:{port}/events")

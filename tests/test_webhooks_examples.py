@@ -18,7 +18,7 @@ from jwt_redis.contrib.webhooks.models import Delivery, Receiver
 from jwt_redis.contrib.webhooks.sending import Tally, deliver
 from jwt_redis.contrib.webhooks.tokens import SESSION_REVOKED, STREAM_UPDATED, VERIFICATION, claims_of
 from jwt_redis.tokens import AccessToken, RefreshToken, SlidingToken, UntypedToken
-from tests.receiver import Endpoint, Handler, answering, listening
+from tests.support.receiver import Endpoint, Handler, answering, listening
 from tests.test_webhooks import QUICK, end_one, receiver_at
 
 pytestmark = pytest.mark.django_db

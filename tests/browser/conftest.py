@@ -23,7 +23,7 @@ import requests
 from jwt_redis.testing.servers import die_with_parent, free_port
 from tests.browser.looking import Looker
 from tests.browser.people import Person
-from tests.server import ROOT
+from tests.support.server import ROOT
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser

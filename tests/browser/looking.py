@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from tests.browser.people import Person
-from tests.server import ROOT
+from tests.support.server import ROOT
 
 if TYPE_CHECKING:
     from playwright.sync_api import ViewportSize

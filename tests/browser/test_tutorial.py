@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.browser.people import Person
-from tests.tutorial import PAGE, needs, reading
+from tests.support.tutorial import PAGE, needs, reading
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser

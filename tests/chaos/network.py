@@ -9,7 +9,7 @@ from typing import Any
 
 from tests.chaos.proxy import Behind, behind_proxy
 from tests.chaos.world import BOTH, Scenario, World
-from tests.topology import ask
+from tests.support.topology import ask
 
 
 def _settings(place: Behind) -> dict[str, Any]:

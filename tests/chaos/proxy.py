@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from jwt_redis.testing.servers import RedisServer
-from tests.topology import ask, wait_for
+from tests.support.topology import ask, wait_for
 
 _CHUNK = 65536
 

@@ -6,7 +6,7 @@ import time
 from typing import Any
 
 from tests.chaos.world import BOTH, Scenario, World
-from tests.topology import Cluster, Sentinels, ask, wait_for
+from tests.support.topology import Cluster, Sentinels, ask, wait_for
 
 
 def _fail_over(world: World) -> float:

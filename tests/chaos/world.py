@@ -21,8 +21,8 @@ import redis
 from jwt_redis.testing.servers import RedisServer
 from tests.chaos.load import Load
 from tests.chaos.oracle import NO_ANSWER, Wrong
-from tests.server import ROOT, http_server
-from tests.topology import Cluster, settings_for
+from tests.support.server import ROOT, http_server
+from tests.support.topology import Cluster, settings_for
 
 WHITELIST, BLACKLIST = "whitelist", "blacklist"
 BOTH = (WHITELIST, BLACKLIST)

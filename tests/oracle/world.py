@@ -24,7 +24,7 @@ import redis
 from jwt_redis.testing.servers import RedisServer, die_with_parent
 from tests.oracle.board import Board
 from tests.oracle.link import Link
-from tests.topology import Cluster, Sentinels, ask, settings_for
+from tests.support.topology import Cluster, Sentinels, ask, settings_for
 
 __all__ = ["KINDS", "Report", "Revocation", "RevokerProcess", "World", "environment", "prepare", "world"]
 

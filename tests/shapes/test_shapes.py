@@ -10,7 +10,7 @@ from typing import Final
 
 import pytest
 
-from tests.postgres import find_binaries, postgres_server
+from tests.support.postgres import find_binaries, postgres_server
 
 HERE: Final = Path(__file__).parent
 ROOT: Final = HERE.parent.parent

@@ -25,6 +25,6 @@ JWT_REDIS = {
     # The longest that it takes.
     "SIGN_IN_NOTICE": {"base_url": "https://shop.example", "link_lifetime": DECADE, "known_for": DECADE},
 }
-ROOT_URLCONF = "tests.page_urls"
+ROOT_URLCONF = "tests.projects.page_urls"
 LOGIN_URL = "login"
 EMAIL_BACKEND = "django.core.mail.backends.locmem.EmailBackend"

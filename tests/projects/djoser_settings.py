@@ -10,7 +10,7 @@ from tests import settings as base
 SECRET_KEY, ALLOWED_HOSTS, USE_TZ = base.SECRET_KEY, base.ALLOWED_HOSTS, base.USE_TZ
 CACHES, DATABASES, DEFAULT_AUTO_FIELD = base.CACHES, base.DATABASES, base.DEFAULT_AUTO_FIELD
 PASSWORD_HASHERS = base.PASSWORD_HASHERS
-ROOT_URLCONF = "tests.djoser_urls"
+ROOT_URLCONF = "tests.projects.djoser_urls"
 INSTALLED_APPS = ["django.contrib.auth", "django.contrib.contenttypes"]
 MIDDLEWARE: list[str] = []
 # The mails are djoser's templates.

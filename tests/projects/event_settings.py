@@ -9,9 +9,9 @@ from datetime import timedelta
 from tests.settings import *  # noqa: F403
 from tests.settings import INSTALLED_APPS, MIDDLEWARE, SIMPLE_JWT
 
-ROOT_URLCONF = "tests.event_urls"
+ROOT_URLCONF = "tests.projects.event_urls"
 INSTALLED_APPS = [*INSTALLED_APPS, "channels"]
-ASGI_APPLICATION = "tests.event_asgi.application"
+ASGI_APPLICATION = "tests.projects.event_asgi.application"
 MIDDLEWARE = ["django.middleware.csrf.CsrfViewMiddleware", *MIDDLEWARE]
 CHANNEL_LAYERS = {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}
 SIMPLE_JWT = {

@@ -769,7 +769,7 @@ def settings_for(place: Place, *, options: dict[str, Any] | None = None, **jwt_r
     """CACHES and JWT_REDIS that lead to ``place``. ``options``: more OPTIONS of the alias; the rest: of JWT_REDIS."""
     options = dict(options or {})
     if isinstance(place, Cluster):
-        return {"JWT_REDIS": {"CLIENT_FACTORY": "tests.topology.cluster_client", **jwt_redis}}
+        return {"JWT_REDIS": {"CLIENT_FACTORY": "tests.support.topology.cluster_client", **jwt_redis}}
     if isinstance(place, Sentinels):
         alias = place.alias(**options)
     else:

@@ -122,7 +122,7 @@ def hanging_up(request: Handler) -> None:
 
 
 def main() -> None:
-    """``python -m tests.receiver PORT FILE``."""
+    """``python -m tests.support.receiver PORT FILE``."""
     endpoint = Endpoint(int(sys.argv[1]))
     lock = threading.Lock()
 

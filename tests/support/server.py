@@ -16,7 +16,7 @@ from pathlib import Path
 
 from jwt_redis.testing.servers import die_with_parent, free_port
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parent.parent.parent
 _START_SECONDS = 30
 # By the settings that they are for.
 _databases: dict[str, Path] = {}
@@ -92,7 +92,7 @@ def _database_for(settings: str, env: dict[str, str]) -> Path:
         made = Path(folder.name) / "db.sqlite3"
         code = (
             "import django; django.setup(); from django.core.management import call_command;"
-            "call_command('migrate', verbosity=0); from tests.server import make_users; make_users()"
+            "call_command('migrate', verbosity=0); from tests.support.server import make_users; make_users()"
         )
         command = [sys.executable, "-W", "ignore", "-c", code]
         subprocess.run(command, cwd=ROOT, env={**env, "JWT_REDIS_TEST_DB": str(made)}, check=True)

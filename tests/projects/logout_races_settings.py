@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 
-from tests.oauth_settings import *  # noqa: F403
-from tests.oauth_settings import DATABASES
-from tests.oauth_settings import JWT_REDIS as OAUTH
-from tests.openid import PROVIDERS
+from tests.projects.oauth_settings import *  # noqa: F403
+from tests.projects.oauth_settings import DATABASES
+from tests.projects.oauth_settings import JWT_REDIS as OAUTH
 from tests.shapes.postgres import DATABASES as IN_POSTGRES
+from tests.support.openid import PROVIDERS
 
-ROOT_URLCONF = "tests.logout_races"
+ROOT_URLCONF = "tests.support.logout_races"
 _DATABASE = DATABASES["default"]
 # SQLite has a transaction fail at once that first reads and then writes, where another one has written meanwhile.
 _DATABASE["OPTIONS"] = {**_DATABASE["OPTIONS"], "transaction_mode": "IMMEDIATE"}

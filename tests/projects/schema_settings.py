@@ -7,7 +7,7 @@ import os
 from tests.settings import *  # noqa: F403
 from tests.settings import INSTALLED_APPS, JWT_REDIS, REST_FRAMEWORK
 
-ROOT_URLCONF = "tests.schema_urls"
+ROOT_URLCONF = "tests.projects.schema_urls"
 INSTALLED_APPS = [*INSTALLED_APPS, "drf_spectacular"]
 REST_FRAMEWORK = {**REST_FRAMEWORK, "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema"}
 SPECTACULAR_SETTINGS = {

@@ -10,7 +10,7 @@ from tests.settings import *  # noqa: F403
 from tests.settings import JWT_REDIS as PLAIN
 from tests.settings import SIMPLE_JWT as PLAIN_SIMPLE_JWT
 
-ROOT_URLCONF = "tests.oauth_urls"
+ROOT_URLCONF = "tests.projects.oauth_urls"
 ISSUER = "https://auth.example.com/tenant"
 SIMPLE_JWT = {**PLAIN_SIMPLE_JWT, "ISSUER": ISSUER}
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import requests
 
-from tests.neighbours import ALICE, Site
+from tests.support.neighbours import ALICE, Site
 
 
 class InHeader:

@@ -12,7 +12,7 @@ from django.urls import include, path
 
 from jwt_redis import sessions
 from jwt_redis.conf import config
-from tests.openid_provider import CLIENT_ID, CLIENT_SECRET
+from tests.support.openid_provider import CLIENT_ID, CLIENT_SECRET
 from tests.urls import urlpatterns as plain
 
 

@@ -20,9 +20,9 @@ REST = {
 
 
 def schema_of(*patterns: Any, **patches: Any) -> dict[str, Any]:
-    """The schema of some URL patterns, of all of ``tests.schema_urls`` where there are none."""
+    """The schema of some URL patterns, of all of ``tests.projects.schema_urls`` where there are none."""
     with override_settings(REST_FRAMEWORK=REST), patched_settings(patches):
-        where: dict[str, Any] = {"patterns": list(patterns)} if patterns else {"urlconf": "tests.schema_urls"}
+        where: dict[str, Any] = {"patterns": list(patterns)} if patterns else {"urlconf": "tests.projects.schema_urls"}
         made: dict[str, Any] = SchemaGenerator(**where).get_schema(public=True)
     return made
 

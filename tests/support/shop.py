@@ -102,7 +102,7 @@ class Shop:
         self.redis = redis
 
     def environment(self, settings: str) -> dict[str, str]:
-        root = str(Path(__file__).parent.parent)
+        root = str(Path(__file__).parent.parent.parent)
         return {
             **os.environ,
             "PYTHONPATH": os.pathsep.join([str(self.folder), root]),

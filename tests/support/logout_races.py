@@ -29,7 +29,7 @@ from jwt_redis import provider_sessions, sessions
 from jwt_redis.exceptions import RevokedToken
 from jwt_redis.models import ProviderLogout, ProviderSession, Revocation
 from jwt_redis.openid.views import BackchannelLogoutView
-from tests.openid import ISSUER, logout_token
+from tests.support.openid import ISSUER, logout_token
 
 SUB, SID = "248289761001", "08a5019c-17e1-4977-8f42-65a12843ea02"
 ID_TOKEN = {"iss": ISSUER, "sub": SUB, "sid": SID}
@@ -369,7 +369,7 @@ from django.contrib.auth import get_user_model
 from django.db import transaction
 from jwt_redis import sessions
 from jwt_redis.exceptions import RevocationUnavailable, RevokedToken
-from tests.logout_races import ID_TOKEN
+from tests.support.logout_races import ID_TOKEN
 print("ready", flush=True)
 sys.stdin.readline()
 user = get_user_model().objects.get(pk=sys.argv[1])
@@ -387,9 +387,9 @@ for number in range(20):
 
 
 def test_a_logout_by_subject_against_other_processes(alice: Any) -> None:
-    env = {**os.environ, "DJANGO_SETTINGS_MODULE": "tests.logout_races_settings"}
+    env = {**os.environ, "DJANGO_SETTINGS_MODULE": "tests.projects.logout_races_settings"}
     env["JWT_REDIS_TEST_DB"] = env["JWT_REDIS_TEST_POSTGRES_NAME"] = str(connection.settings_dict["NAME"])
-    root = Path(__file__).resolve().parent.parent
+    root = Path(__file__).resolve().parent.parent.parent
     workers = [
         subprocess.Popen(
             [sys.executable, "-c", WORKER, str(alice.pk), str(number), str(now())],

@@ -8,7 +8,7 @@ from typing import Any
 
 import django
 
-os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.event_settings")
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.projects.event_settings")
 django.setup()
 
 from channels.generic.websocket import AsyncJsonWebsocketConsumer, AsyncWebsocketConsumer  # noqa: E402

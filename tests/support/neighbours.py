@@ -14,8 +14,8 @@ import jwt
 import requests
 
 from jwt_redis.testing.servers import RedisServer
-from tests.server import ROOT, http_server
 from tests.settings import SECRET_KEY
+from tests.support.server import ROOT, http_server
 
 ALICE, BOB = "correct horse", "battery staple"
 
@@ -145,5 +145,5 @@ def blocks_of(page: str) -> list[str]:
 
 
 def source_of(module: str) -> str:
-    """The text of a module of the tests."""
-    return (ROOT / "tests" / f"{module}.py").read_text()
+    """The text of a module of the projects."""
+    return (ROOT / "tests/projects" / f"{module}.py").read_text()

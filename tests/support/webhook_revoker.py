@@ -1,4 +1,4 @@
-"""``python -m tests.webhook_revoker FIRST LAST FILE``: revocations, and a line in FILE for each acknowledged one."""
+"""``python -m tests.support.webhook_revoker FIRST LAST FILE``: revokes, and writes a line for each acknowledged one."""
 
 from __future__ import annotations
 

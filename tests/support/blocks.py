@@ -8,7 +8,7 @@ from pathlib import Path
 
 __all__ = ["DOCS", "ROOT", "Block", "Command", "blocks", "commands", "matches"]
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parent.parent.parent
 DOCS = sorted(
     path for path in [*ROOT.glob("docs/**/*.md"), ROOT / "README.md"] if "_build" not in path.relative_to(ROOT).parts
 )

@@ -9,7 +9,7 @@ from tests.settings import INSTALLED_APPS as _APPS
 from tests.settings import JWT_REDIS as _JWT_REDIS
 
 INSTALLED_APPS = [*_APPS, "jwt_redis.contrib.prometheus", "jwt_redis.contrib.opentelemetry"]
-ROOT_URLCONF = "tests.observed_urls"
+ROOT_URLCONF = "tests.projects.observed_urls"
 JWT_REDIS = {**_JWT_REDIS, "REFRESH_GRACE": 0}
 if lease := os.environ.get("JWT_REDIS_TEST_LEASE"):
     JWT_REDIS["NEAR_CACHE"] = {"lease": float(lease), "poll": 0.05}

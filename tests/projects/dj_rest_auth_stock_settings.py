@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.dj_rest_auth_settings import *  # noqa: F403
+from tests.projects.dj_rest_auth_settings import *  # noqa: F403
 
 ROOT_URLCONF = "dj_rest_auth.urls"
 REST_FRAMEWORK = {"DEFAULT_AUTHENTICATION_CLASSES": ["dj_rest_auth.jwt_auth.JWTCookieAuthentication"]}

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from tests.dj_rest_auth_cookie_settings import *  # noqa: F403
-from tests.dj_rest_auth_cookie_settings import DATABASES, INSTALLED_APPS, MIDDLEWARE, REST_AUTH
+from tests.projects.dj_rest_auth_cookie_settings import *  # noqa: F403
+from tests.projects.dj_rest_auth_cookie_settings import DATABASES, INSTALLED_APPS, MIDDLEWARE, REST_AUTH
 
-ROOT_URLCONF = "tests.dj_rest_auth_session_urls"
+ROOT_URLCONF = "tests.projects.dj_rest_auth_session_urls"
 DATABASES = {"default": DATABASES["default"] | {"ATOMIC_REQUESTS": True}}
 INSTALLED_APPS += ["django.contrib.sessions", "rest_framework_simplejwt.token_blacklist"]
 MIDDLEWARE += [

@@ -21,7 +21,7 @@ from pathlib import Path
 import requests
 
 from jwt_redis.testing.servers import die_with_parent, free_port
-from tests.blocks import ROOT, Block, blocks, commands, matches
+from tests.support.blocks import ROOT, Block, blocks, commands, matches
 
 __all__ = ["PAGE", "Reader"]
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from tests.dj_rest_auth_settings import *  # noqa: F403
-from tests.dj_rest_auth_settings import MIDDLEWARE, REST_AUTH, REST_FRAMEWORK, SIMPLE_JWT
+from tests.projects.dj_rest_auth_settings import *  # noqa: F403
+from tests.projects.dj_rest_auth_settings import MIDDLEWARE, REST_AUTH, REST_FRAMEWORK, SIMPLE_JWT
 
 SIMPLE_JWT |= {"UPDATE_LAST_LOGIN": True}
 

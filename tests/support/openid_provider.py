@@ -1,6 +1,7 @@
 """An OpenID provider that is somebody else's: idpyoidc behind HTTP. It signs a user in, and sends logout tokens itself.
 
-``python -m tests.openid_provider PORT RELYING_PARTY``: whoever asks is signed in as one user, without a question.
+``python -m tests.support.openid_provider PORT RELYING_PARTY``: whoever asks is signed in as one user, without a
+question.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.http import HttpRequest, JsonResponse
 from django.urls import path
 
-from tests.dj_rest_auth_urls import urlpatterns
+from tests.projects.dj_rest_auth_urls import urlpatterns
 
 
 def by_session(request: HttpRequest) -> JsonResponse:
