@@ -159,6 +159,7 @@ def _arguments(alice: Any) -> dict[str, Callable[[], tuple[Any, ...]]]:
         "arebind_sessions": lambda: (alice, alice),
         "aregister": lambda: (unwritten(),),
         "check": lambda: (token(),),
+        "check_many": lambda: ([token()],),
         "end_all_sessions": lambda: (alice,),
         "end_other_sessions": lambda: (alice, token()["sid"]),
         "end_session": lambda: (alice, token()["sid"]),
