@@ -26,7 +26,7 @@ from rest_framework_simplejwt.exceptions import TokenError
 from rest_framework_simplejwt.tokens import UntypedToken as StockUntypedToken
 
 from jwt_redis import decoding, near_cache, sessions, signals, status_list
-from jwt_redis.exceptions import NoSigningKey, RevocationUnavailable, RevokedToken
+from jwt_redis.exceptions import NoSigningKey, NotReplicated, RevocationUnavailable, RevokedToken
 from jwt_redis.models import Revocation
 from jwt_redis.near_cache.memory import Memory
 from jwt_redis.sessions.publishing import hear_of_keys
@@ -484,6 +484,29 @@ def test_without_a_journal_a_process_that_runs_reminds_the_store(
         heard_by_nobody()
         markers.reset()
         assert status(forge(alice, mine["sid"], auth_time=int(time.time()))) == (401, "key_revoked")
+
+
+@pytest.mark.parametrize("journal", [True, False])
+def test_a_replica_that_is_away_holds_nobody_up_while_the_keys_are_told_again(
+    journal: bool, alice: Any, store: redis.Redis
+) -> None:
+    with signed_by("other", JOURNAL=journal, WAIT_REPLICAS=(1, 0.02)):
+        sessions.open_session(alice)
+        with pytest.raises(NotReplicated):
+            sessions.revoke_key("stolen")
+        heard_by_nobody()
+        sessions.list_sessions(alice)
+        markers.reset()
+        sessions.open_session(alice)
+        assert backends.refused() == {"stolen"}
+        store.flushall()
+        if journal:
+            heard_by_nobody()
+        mine = sessions.open_session(alice)
+        assert status(str(mine.access_token)) == (200, None)
+        assert store.hget(MARKER, "refused_keys") == "stolen"
+        markers.reset()
+        assert status(forge(alice, mine["sid"], auth_time=int(time.time())))[0] == 401
 
 
 # The near cache ---------------------------------------------------------------------------------------------------

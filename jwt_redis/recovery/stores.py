@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import time
@@ -11,7 +12,7 @@ from django.db import Error as DatabaseError
 
 from jwt_redis import journal, observers
 from jwt_redis.conf import config
-from jwt_redis.exceptions import StoreNotReady
+from jwt_redis.exceptions import NotReplicated, StoreNotReady
 from jwt_redis.keys import SEEN, TRUSTED
 from jwt_redis.observers import Observer
 from jwt_redis.records import Marker
@@ -118,11 +119,17 @@ def _remind(link: client.Link, marker: Marker) -> Marker:
     """Without a journal nobody but the processes that run knows which signing keys the store had refused."""
     forgotten = backends.refused() - marker.refused_keys
     for kid in sorted(forgotten):
-        link(commands.refuse_key(kid, reason="key_leaked"))
+        _refuse_key(link, kid, "key_leaked")
     found = link(commands.prove_marker()) if forgotten else marker
     if found is None:
         raise StoreNotReady
     return found
+
+
+def _refuse_key(link: client.Link, kid: str, reason: str) -> None:
+    # Redis refuses it then; a replica that is away holds up nobody who asks.
+    with contextlib.suppress(NotReplicated):
+        link(commands.refuse_key(kid, reason=reason))
 
 
 def _look(link: client.Link, known: tuple[str, int] | None) -> tuple[frozenset[str], Marker | None, State | None]:
@@ -198,7 +205,7 @@ def _mend(link: client.Link, token: str, servers: frozenset[str], found: Marker 
         # Whatever was lost, and however long ago that was: a stolen key does not expire.
         for row in journal.of_keys():
             if not is_under_way(row):
-                link(commands.refuse_key(row.target, reason=row.reason))
+                _refuse_key(link, row.target, row.reason)
     marker = link(commands.trust_store(token, store_id, [_field(identity) for identity in sorted(servers)]))
     if marker is None:
         raise StoreNotReady
