@@ -5,16 +5,18 @@ PyJWT verifies; what is here is which key it is given, and how seldom theirs are
 
 from __future__ import annotations
 
+import io
 import json
 import os
+import socket
 import threading
 import time
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from http.client import HTTPException
+from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
 from typing import Any, Final
 from urllib.error import HTTPError
-from urllib.request import HTTPRedirectHandler, Request, build_opener
+from urllib.request import HTTPHandler, HTTPRedirectHandler, HTTPSHandler, Request, build_opener
 
 import jwt
 from jwt import PyJWK, PyJWS
@@ -35,7 +37,7 @@ COOLDOWN: Final = 30.0
 AFTER_FAILURE: Final = 5.0
 # Seconds that a look may take, for each time that nothing comes.
 TIMEOUT: Final = 3.0
-# And those for all of the answer, however slowly it comes; and how many bytes of it.
+# And those for all of the answer, its headers too, however slowly it comes; and how many bytes of it.
 PATIENCE: Final = 6.0
 MAX_SET: Final = 1 << 20
 
@@ -94,7 +96,8 @@ class RemoteKeys:
             if not isinstance(keys, list):
                 raise ValueError("the answer is no JWK Set")
         except (HTTPException, *CRASHES) as error:
-            self._next_try = now + AFTER_FAILURE
+            # From now on: it may have failed slowly.
+            self._next_try = time.monotonic() + AFTER_FAILURE
             if is_old:
                 raise KeysUnavailable(f"the keys could not be fetched: {type(error).__name__}") from error
             return
@@ -109,20 +112,66 @@ class _NoRedirects(HTTPRedirectHandler):
         return None
 
 
+class _InTime(io.RawIOBase):
+    """What comes over a socket within ``PATIENCE``: a socket's own timeout begins anew with each byte."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._socket = sock
+        # It keeps the connection open.
+        self._raw = sock.makefile("rb", buffering=0)
+        self._deadline = time.monotonic() + PATIENCE
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:
+        left = self._deadline - time.monotonic()
+        if left <= 0:
+            raise TimeoutError("the answer does not come to an end")
+        self._socket.settimeout(min(TIMEOUT, left))
+        return self._raw.readinto(buffer)
+
+    def close(self) -> None:
+        self._raw.close()
+        super().close()
+
+
+class _Answer(HTTPResponse):
+    def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any) -> None:
+        super().__init__(sock, *args, **kwargs)
+        self.fp.close()
+        self.fp = io.BufferedReader(_InTime(sock))
+
+
+class _Connection(HTTPConnection):
+    response_class = _Answer
+
+
+class _SecureConnection(HTTPSConnection):
+    response_class = _Answer
+
+
+class _HTTP(HTTPHandler):
+    def http_open(self, req: Request) -> HTTPResponse:
+        return self.do_open(_Connection, req)
+
+
+class _HTTPS(HTTPSHandler):
+    def https_open(self, req: Request) -> HTTPResponse:
+        return self.do_open(_SecureConnection, req)
+
+
 def _get(uri: str) -> Any:
     """The JSON that is there. What a client's keys are may have come from that client: neither URL nor answer is
     trusted."""
     request = Request(secure_url(uri), headers={"Accept": "application/json"})  # noqa: S310
-    deadline = time.monotonic() + PATIENCE
     body = bytearray()
     try:
-        with build_opener(_NoRedirects).open(request, timeout=TIMEOUT) as response:
+        with build_opener(_HTTP, _HTTPS, _NoRedirects).open(request, timeout=TIMEOUT) as response:
             while chunk := response.read1(65536):
                 body += chunk
                 if len(body) > MAX_SET:
                     raise ValueError("the answer is too long")
-                if time.monotonic() > deadline:
-                    raise TimeoutError("the answer does not come to an end")
     except HTTPError as error:
         error.close()
         raise

@@ -853,8 +853,11 @@ class KeyServer:
         self.answer: Any = JWKS
         self.status = 200
         self.asked = 0
-        # Seconds before each byte, and what it waits for before it answers at all.
+        # Seconds before each byte, whether the headers come so slowly too, and whether all of them were sent.
         self.pause = 0.0
+        self.is_slow_from_the_first = False
+        self.is_behind_the_headers = False
+        # What it waits for before it answers at all.
         self.gate = threading.Event()
         self.gate.set()
         outer = self
@@ -868,8 +871,14 @@ class KeyServer:
                 outer.gate.wait()
                 self.send_response(outer.status)
                 self.send_header("Location", outer.location)
-                self.end_headers()
                 with suppress(OSError):
+                    if outer.is_slow_from_the_first:
+                        self.flush_headers()
+                        for byte in b"X-Slow: " + b"-" * 400 + b"\r\n":
+                            self.wfile.write(bytes([byte]))
+                            time.sleep(outer.pause)
+                    self.end_headers()
+                    outer.is_behind_the_headers = True
                     for at in range(len(body)) if outer.pause else ():
                         self.wfile.write(body[at : at + 1])
                         time.sleep(outer.pause)
@@ -947,6 +956,40 @@ def test_an_answer_without_end_is_not_waited_for(key_server: KeyServer, monkeypa
     key_server.answer = json.dumps(JWKS).encode() + b" " * (100_000 if how == "long" else 200)
     key_server.pause = 0.01 if how == "slow" else 0.0
     assert send(logout_token()).json()["error"] == "temporarily_unavailable"
+
+
+def test_nor_are_headers_without_end(key_server: KeyServer, monkeypatch: Any) -> None:
+    monkeypatch.setattr(public_keys, "PATIENCE", 0.2)
+    key_server.pause, key_server.is_slow_from_the_first = 0.01, True
+    assert send(logout_token()).json()["error"] == "temporarily_unavailable"
+    assert (key_server.asked, key_server.is_behind_the_headers) == (1, False)
+
+
+def test_a_look_that_fails_slowly_is_followed_by_none_at_once(key_server: KeyServer, monkeypatch: Any) -> None:
+    class Clock:
+        """Ten seconds go by while the provider is asked."""
+
+        now = 1000.0
+
+        def monotonic(self) -> float:
+            return self.now
+
+        def wait(self) -> None:
+            self.now += 2 * public_keys.AFTER_FAILURE
+
+    clock = Clock()
+    monkeypatch.setattr(public_keys, "time", clock)
+    key_server.gate = clock  # type: ignore[assignment]
+    key_server.status = 500
+    source = public_keys._remote(key_server.url)
+    for _ in range(3):
+        with pytest.raises(public_keys.KeysUnavailable):
+            source.keys()
+    assert key_server.asked == 1
+    clock.now += public_keys.AFTER_FAILURE
+    with pytest.raises(public_keys.KeysUnavailable):
+        source.keys()
+    assert key_server.asked == 2
 
 
 def test_a_look_for_a_key_that_is_made_up_holds_up_nobody(key_server: KeyServer, monkeypatch: Any) -> None:
