@@ -751,6 +751,13 @@ def test_the_same_jti_of_another_provider_is_another(alice: Any) -> None:
         refused(logout_token(jti="same", iss=other))
 
 
+def test_no_provider_uses_up_the_ids_of_another_one() -> None:
+    other = f"{ISSUER} a"
+    with override_settings(JWT_REDIS={**settings_with(), "OPENID_PROVIDERS": {**PROVIDERS, other: PROVIDERS[ISSUER]}}):
+        accepted(logout_token(jti="a b"))
+        accepted(logout_token(jti="b", iss=other))
+
+
 def test_a_logout_that_failed_may_be_sent_again(alice: Any, monkeypatch: Any) -> None:
     named = sign_in(alice)
     raw = logout_token()

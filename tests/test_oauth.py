@@ -637,6 +637,17 @@ def test_nor_does_one_that_is_malformed(signing: None) -> None:
     assert error_of(answer) == "invalid_request"
 
 
+def test_no_client_uses_up_the_ids_of_another_one(alice: Any) -> None:
+    def find(client_id: str) -> OAuthClient:
+        return OAuthClient(client_id, jwks={"keys": [KEY]}, introspects=True)
+
+    with with_oauth(clients=find):
+        for iss, jti in (("signs", "a b"), ("signs a", "b"), ("signs 1", "a b")):
+            raw = assertion(iss=iss, sub=iss, jti=jti)
+            assert with_assertion("x", raw).json() == {"active": False}
+            assert error_of(with_assertion("x", raw), 401) == "invalid_client"
+
+
 def test_of_two_uses_of_an_assertion_at_once_one_counts(alice: Any, signing: None) -> None:
     from jwt_redis.sessions.once import use_once
 

@@ -238,7 +238,9 @@ def _with_assertion(request: Request, form: dict[str, str]) -> Caller:
     usable_for = _usable_for(claims, client, request)
     if usable_for is None:
         raise _invalid_client("the assertion is not good here, or no longer")
-    if not use_once(f"assertion {client.client_id} {claims['jti']}", secrets.token_urlsafe(12), usable_for):
+    # Its length keeps an id and a jti from being read as another client's.
+    used = f"assertion {len(client.client_id)} {client.client_id} {claims['jti']}"
+    if not use_once(used, secrets.token_urlsafe(12), usable_for):
         raise _invalid_client("the assertion was used before")
     return Caller(client)
 

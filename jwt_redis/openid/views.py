@@ -68,7 +68,9 @@ class BackchannelLogoutView(ProtocolView):
         :raises RevocationUnavailable: when Redis does not answer. What it means is in the journal by then; the
             provider may send it again.
         """
-        what = f"logout {token.provider.issuer} {token.jti}"
+        issuer = token.provider.issuer
+        # Its length keeps an issuer and a jti from being read as another provider's.
+        what = f"logout {len(issuer)} {issuer} {token.jti}"
         nonce = secrets.token_urlsafe(12)
         noted: RevocationUnavailable | None = None
         try:
@@ -77,7 +79,7 @@ class BackchannelLogoutView(ProtocolView):
         except RevocationUnavailable as error:
             # It is not lost for that: the journal hears of it.
             noted = error
-        with journal.acting_as(token.provider.issuer):
+        with journal.acting_as(issuer):
             try:
                 ended = self.end_sessions(token)
             except BaseException:
