@@ -216,6 +216,26 @@ def test_what_redis_forgets_comes_back_from_the_journal(
     assert status(forge(bob, opened["sid"], auth_time=int(time.time()))) == (401, "key_revoked")
 
 
+def test_a_key_that_is_refused_once_more_is_so_before_anybody_is_answered(
+    strategy: str, alice: Any, store: redis.Redis, monkeypatch: Any
+) -> None:
+    sessions.open_session(alice)
+    assert sessions.revoke_key("stolen") is True
+    Revocation.objects.update(created_at="2020-01-01T00:00:00Z")
+    store.flushall()
+    found: list[Any] = []
+    real = markers.trust
+
+    def trust(marker: Any) -> None:
+        found.append(store.hget(MARKER, "refused_keys"))
+        real(marker)
+
+    monkeypatch.setattr(markers, "trust", trust)
+    # Were it killed now, nobody would tell Redis any more: the row is there, and not pending.
+    assert sessions.revoke_key("stolen") is False
+    assert found == ["stolen"]
+
+
 def test_the_row_is_never_past(alice: Any) -> None:
     from django.core.management import call_command
 

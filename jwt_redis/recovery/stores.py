@@ -204,7 +204,8 @@ def _mend(link: client.Link, token: str, servers: frozenset[str], found: Marker 
     if config().journal:
         # Whatever was lost, and however long ago that was: a stolen key does not expire.
         for row in journal.of_keys():
-            if not is_under_way(row):
+            # One that Redis has had is to be there before anybody is answered, also while it is refused once more.
+            if row.applied_at is not None or not is_under_way(row):
                 _refuse_key(link, row.target, row.reason)
     marker = link(commands.trust_store(token, store_id, [_field(identity) for identity in sorted(servers)]))
     if marker is None:
