@@ -21,12 +21,14 @@ import pytest
 import time_machine
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from django.conf import settings
 from django.core.checks import Error
 from django.core.exceptions import ImproperlyConfigured
 from django.test import Client, override_settings
 from jwt.algorithms import ECAlgorithm
 from rest_framework.permissions import IsAdminUser
 from rest_framework.throttling import AnonRateThrottle
+from rest_framework_simplejwt import state
 from rest_framework_simplejwt.tokens import Token
 
 from jwt_redis import sessions
@@ -168,6 +170,47 @@ def test_a_token_that_is_not_good_yet_never_will_be(alice: Any, claim: str) -> N
         with time_machine.travel(time.time() + 31, tick=True):
             assert introspect(raw).json() == {"active": False}
     assert Revocation.objects.count() == 2
+
+
+EARLY_FORGERIES: dict[str, dict[str, Any]] = {
+    "another's key": {"key": "k" * 32},
+    "no signature": {"key": None, "algorithm": "none"},
+    "another algorithm": {"algorithm": "HS512"},
+    "another issuer": {"iss": "https://elsewhere.example"},
+    "no issuer": {"iss": None},
+    "no user": {"user_id": None},
+    "a session that cannot be one": {"sid": {"$ne": ""}},
+    "it has run out": {"exp": int(time.time()) - 60},
+    "an exp that is none": {"exp": "soon"},
+    "an nbf that is none": {"nbf": "soon"},
+    "an nbf without end": {"nbf": float("inf")},
+}
+
+
+@pytest.mark.parametrize("how", EARLY_FORGERIES)
+def test_one_that_is_not_good_yet_and_never_was_ours_revokes_nothing(alice: Any, how: str, monkeypatch: Any) -> None:
+    # Simple JWT has made it before these tests' settings.
+    monkeypatch.setattr(state.token_backend, "issuer", ISSUER)
+    refresh = sessions.open_session(alice)
+    forgery = {"key": settings.SECRET_KEY, "algorithm": "HS256", **EARLY_FORGERIES[how]}
+    key, algorithm = forgery.pop("key"), forgery.pop("algorithm")
+    str(refresh)
+    early = {**refresh.payload, "iss": ISSUER, "nbf": int(time.time()) + 30}
+    claims = {name: value for name, value in {**early, **forgery}.items() if value is not None}
+    answer = revoke(jwt.encode(claims, key, algorithm))
+    assert (answer.status_code, answer.content) == (200, b"")
+    assert is_good(refresh)
+    assert not Revocation.objects.exists()
+    # And as it is, it would.
+    assert revoke(jwt.encode(early, settings.SECRET_KEY, "HS256")).status_code == 200
+    assert not is_good(refresh)
+
+
+@pytest.mark.parametrize("kind", [["refresh"], {}, 7, None])
+def test_a_type_that_is_no_text_is_none(alice: Any, kind: Any) -> None:
+    token = signed({"token_type": kind, "jti": "abc", "user_id": str(alice.pk)})
+    assert introspect(token).json() == {"active": False}
+    assert error_of(revoke(token)) == "unsupported_token_type"
 
 
 def signed(claims: dict[str, Any]) -> str:

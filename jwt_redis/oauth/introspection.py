@@ -26,7 +26,9 @@ def is_known_type(token: Token) -> bool:
     if not claim:
         return True
     kinds = {"access", "refresh", "sliding", *(cls.token_type for cls in simplejwt_setting("AUTH_TOKEN_CLASSES"))}
-    return token.payload.get(claim) in kinds
+    kind = token.payload.get(claim)
+    # What is no text may not even be looked for in a set.
+    return isinstance(kind, str) and kind in kinds
 
 
 def standard_claims(caller: Caller, claims: Mapping[str, Any]) -> dict[str, Any] | None:
