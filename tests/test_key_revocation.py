@@ -34,6 +34,7 @@ from jwt_redis.signing import backends, key_files
 from jwt_redis.signing.keys import make_key
 from jwt_redis.store import client, commands, gate, markers
 from jwt_redis.store.commands import LogEntry
+from jwt_redis.store.conversation import conversation
 from jwt_redis.testing.servers import RedisServer
 from jwt_redis.tokens import AccessToken, RefreshToken
 from jwt_redis.verdicts import NO_KID, read_claims
@@ -175,6 +176,28 @@ def test_a_refresh_token_of_the_key_is_not_exchanged_by_a_process_that_knows_not
         with pytest.raises(RevokedToken, match="key_revoked"):
             sessions.rotate(refresh, alice)
         assert len(sessions.list_sessions(alice)) == 2
+
+
+@pytest.mark.parametrize("left", [[], [["session", "a" * 22, "2000000000", "refresh_token_reused", ""]]])
+def test_in_cluster_what_an_attempt_has_ended_is_logged_although_the_next_one_is_refused(
+    left: list[list[str]], alice: Any
+) -> None:
+    """Its own log entries did not get through, and then came the end of the key."""
+    token = sessions.open_session(alice)
+    sessions.check(token, directly=True)
+    claims, marker = decoding.claims_of(token), markers.known()
+    assert marker is not None
+    rotate = commands.rotate(
+        claims, lifetime=60, nonce="abcdef", fingerprints=(), device="", marker=marker, rotating=True
+    )
+    talk = conversation((rotate,), True, "a store", [*left])
+    sent = [next(talk)]
+    with pytest.raises(StopIteration) as done:
+        sent.append(talk.send([["a store", claims.key]]))
+        talk.send([[1]])
+    assert done.value.value[0].reason == "key_revoked"
+    assert [words[0] for wire in sent for words in wire] == ["HMGET", *["EVALSHA"] * len(left)]
+    assert all("a" * 22 in str(wire) for wire in sent[1:])
 
 
 def test_names_that_are_part_of_one_another_are_told_apart(alice: Any, store: redis.Redis) -> None:

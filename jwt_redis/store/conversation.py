@@ -45,12 +45,13 @@ def conversation(
             if present != store_id:
                 raise gate.UntrustedStore("the marker is missing, or is not the one that was trusted")
             if command.if_key_refused is not None and command.if_key_refused[0] in refused_keys:
+                # What an attempt before this one has ended is to be told of all the same.
+                yield from _log(command.logs_for, unlogged, store_id)
                 return [command.if_key_refused[1]]
         reply = yield from _run_script(command, cluster, store_id)
         if cluster and command.logs_for is not None:
             unlogged += reply[0]
-            if unlogged:
-                yield from _run_script(append_log(command.logs_for, unlogged), cluster, store_id)
+            yield from _log(command.logs_for, unlogged, store_id)
         return [command.parse(reply)]
     replies = yield [_words(command, cluster, store_id) for command in many]
     results = []
@@ -59,6 +60,11 @@ def conversation(
             (reply,) = yield [_words(command, cluster, store_id, text=True)]
         results.append(read_reply(command, reply))
     return results
+
+
+def _log(user: str, unlogged: Unlogged, store_id: str) -> Generator[Wire, list[Any], None]:
+    if unlogged:
+        yield from _run_script(append_log(user, unlogged), True, store_id)
 
 
 def _words(command: Command[Any], cluster: bool, store_id: str, *, text: bool = False) -> tuple[str | int | float, ...]:
