@@ -29,7 +29,8 @@ from jwt_redis import sessions
 from jwt_redis.diagnosis import diagnose
 from jwt_redis.management.commands import jwt_keys
 from jwt_redis.models import Revocation
-from jwt_redis.signing import key_files
+from jwt_redis.signing import backends, key_files
+from jwt_redis.store import markers
 from jwt_redis.tokens import AccessToken
 from jwt_redis.verdicts import NO_KID
 from tests.test_redis_failure import bearer
@@ -190,6 +191,26 @@ def test_one_that_could_not_sign_takes_nobodys_place(folder: Path, alice: Any) -
     assert signing not in (first, other)
     assert states() == {NO_KID: "verifying", first: "leaked", other: "verifying", signing: "signing"}
     assert http.get("/whoami/", **bearer(token)).status_code == 401
+
+
+@pytest.mark.parametrize("journal", [True, False])
+def test_nor_does_one_that_was_refused_while_the_files_could_not_be_reached(
+    folder: Path, alice: Any, journal: bool
+) -> None:
+    with override_settings(JWT_REDIS={**settings.JWT_REDIS, "JOURNAL": journal}):
+        first = said("create")["kid"]
+        run("activate", first)
+        waiting = said("create")["kid"]
+        sessions.revoke_key(waiting)
+        backends.refuse(frozenset())
+        markers.reset()
+        with pytest.raises(CommandError, match="leaked, and cannot sign"):
+            run("activate", waiting, "--now")
+        backends.refuse(frozenset())
+        markers.reset()
+        assert said("retire", first, "--leaked", "--no-input")["signing"] not in (first, waiting)
+        looked()
+        assert http.get("/whoami/", **bearer(sessions.open_session(alice).access_token)).status_code == 200
 
 
 @pytest.mark.parametrize("damage", ["the list", "the directory"])

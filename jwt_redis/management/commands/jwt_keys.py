@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from time import time
 from typing import Any
@@ -13,9 +13,11 @@ from django.db import Error as DatabaseError
 
 from jwt_redis import journal, sessions
 from jwt_redis.conf import Keys, config, leeway_seconds, longest_lifetime, problems, simplejwt_setting
+from jwt_redis.exceptions import RevocationUnavailable
 from jwt_redis.management.base import TerminalCommand, actor, as_json, confirm, redis_needed, table
 from jwt_redis.sessions.parts import valid_reason
-from jwt_redis.signing import key_files
+from jwt_redis.sessions.publishing import hear_of_keys
+from jwt_redis.signing import backends, key_files
 from jwt_redis.signing.key_files import LEAKED, RETIRED, SIGNING, VERIFYING, Change, Entry, KeyFiles
 from jwt_redis.signing.keys import ALGORITHMS, valid_kid
 from jwt_redis.store.commands import MARGIN
@@ -96,6 +98,8 @@ class Command(TerminalCommand):
             return
         if entry.state != VERIFYING or kid == NO_KID:
             raise CommandError(f"{kid} is {entry.state}, and cannot sign.")
+        if kid in _refused():
+            raise CommandError(f"{kid} is {LEAKED}, and cannot sign.")
         signing = change.entries[change.signing or NO_KID]
         # Where secrets sign, nobody else verifies by what is published.
         known_at = entry.created + int(keys.max_age.total_seconds())
@@ -230,6 +234,17 @@ def _revoked() -> list[str]:
         raise CommandError(f"The journal, which knows what was revoked, cannot be read ({error}).") from error
 
 
+def _refused() -> frozenset[str]:
+    """What is known of the keys that are refused, whatever the files say: nobody may have got to those."""
+    if journal.is_on():
+        # Where it is not there, that is said when it is written.
+        with suppress(CommandError):
+            return frozenset(_revoked())
+    with suppress(RevocationUnavailable):
+        hear_of_keys()
+    return backends.refused()
+
+
 def _known(change: Change, kid: str) -> Entry:
     if kid not in change.entries:
         raise CommandError(f"There is no key {kid!r}. `manage.py jwt_keys list` names them.")
@@ -239,7 +254,8 @@ def _known(change: Change, kid: str) -> Entry:
 def _next(change: Change) -> str | None:
     """The newest key that has never signed, and could: it was made for that."""
     fresh = [(e.created, kid) for kid, e in change.entries.items() if e.state == VERIFYING and e.signed_until is None]
-    return max((one for one in fresh if one[1] != NO_KID and change.can_sign(one[1])), default=(0, None))[1]
+    others = _refused() | {NO_KID}
+    return max((one for one in fresh if one[1] not in others and change.can_sign(one[1])), default=(0, None))[1]
 
 
 def _retirable_at(entry: Entry) -> int | None:
