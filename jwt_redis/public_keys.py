@@ -91,9 +91,8 @@ class RemoteKeys:
                 raise KeysUnavailable("the keys could not be fetched a moment ago")
             return
         try:
-            found = _get(self._uri)
-            keys = found.get("keys") if isinstance(found, dict) else None
-            if not isinstance(keys, list):
+            keys = _members(_get(self._uri))
+            if keys is None:
                 raise ValueError("the answer is no JWK Set")
         except (HTTPException, *CRASHES) as error:
             # From now on: it may have failed slowly.
@@ -101,7 +100,7 @@ class RemoteKeys:
             if is_old:
                 raise KeysUnavailable(f"the keys could not be fetched: {type(error).__name__}") from error
             return
-        self._keys = tuple(key for key in keys if isinstance(key, Mapping))
+        self._keys = keys
         self._fetched_at = time.monotonic()
 
 
@@ -243,7 +242,7 @@ def verified(
 
 def _key_for(kid: object, algorithm: str, jwks: Mapping[str, Any] | None, jwks_uri: str | None) -> Any:
     if jwks is not None:
-        found = _fitting(jwks["keys"], kid, algorithm)
+        found = _fitting(_members(jwks) or (), kid, algorithm)
     elif jwks_uri is not None:
         source = _remote(jwks_uri)
         found = _fitting(source.keys(), kid, algorithm) or _fitting(source.keys(again=True), kid, algorithm)
@@ -254,6 +253,12 @@ def _key_for(kid: object, algorithm: str, jwks: Mapping[str, Any] | None, jwks_u
     if len(found) > 1 and kid is None:
         raise BadSignature("the token names no key, and there are several")
     return found[0]
+
+
+def _members(jwks: object) -> Sequence[Mapping[str, Any]] | None:
+    """The keys of a JWK Set, which may be whatever somebody has registered; None if it is none."""
+    keys = jwks.get("keys") if isinstance(jwks, Mapping) else None
+    return tuple(key for key in keys if isinstance(key, Mapping)) if isinstance(keys, (list, tuple)) else None
 
 
 def _fitting(keys: Sequence[Mapping[str, Any]], kid: object, algorithm: str) -> list[Any]:

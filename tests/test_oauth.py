@@ -680,6 +680,23 @@ def test_nor_does_one_that_is_malformed(signing: None) -> None:
     assert error_of(answer) == "invalid_request"
 
 
+@pytest.mark.parametrize(
+    "jwks",
+    [
+        *({"keys": "x"}, {"keys": [1, None, []]}, {"kty": "EC"}, ["x"], "x"),
+        *({"keys": [{"kty": []}]}, {"keys": [{**KEY, "x": 5}]}, {"keys": [{**KEY, "key_ops": {}}]}),
+    ],
+)
+def test_keys_that_a_client_has_registered_may_be_anything(alice: Any, jwks: Any) -> None:
+    with with_oauth(clients=lambda client_id: OAuthClient(client_id, jwks=jwks, introspects=True)):
+        assert error_of(with_assertion("x", assertion()), 401) == "invalid_client"
+    if isinstance(jwks, dict) and isinstance(jwks.get("keys"), list):
+        # And one that is good is found beside them.
+        jwks["keys"].append(KEY)
+        with with_oauth(clients=lambda client_id: OAuthClient(client_id, jwks=jwks, introspects=True)):
+            assert with_assertion("x", assertion()).json() == {"active": False}
+
+
 def test_no_client_uses_up_the_ids_of_another_one(alice: Any) -> None:
     def find(client_id: str) -> OAuthClient:
         return OAuthClient(client_id, jwks={"keys": [KEY]}, introspects=True)
