@@ -357,6 +357,12 @@ def test_a_project_decides_what_is_told_to_whom(alice: Any) -> None:
         assert introspect(access, basic("a+b c")).json() == {"active": False}
 
 
+def test_a_project_that_says_inactive_in_the_rfcs_words_is_understood(alice: Any) -> None:
+    access = sessions.open_session(alice).access_token
+    with with_oauth(claims=lambda caller, claims: {"active": False, "sub": "alice"}):
+        assert introspect(access).json() == {"active": False}
+
+
 def test_a_client_that_is_no_resource_server_is_told_nothing(alice: Any) -> None:
     access = sessions.open_session(alice).access_token
     assert error_of(introspect(access, basic("shop", "shop"))) == "unauthorized_client"

@@ -76,4 +76,7 @@ def describe(raw: str, caller: Caller) -> Mapping[str, Any]:
     except (TokenError, AuthenticationFailed):
         return INACTIVE
     allowed = (config().oauth.claims or standard_claims)(caller, token.payload)
-    return INACTIVE if allowed is None else {**allowed, "active": True}
+    # A project may say "not active" in the RFC's words too.
+    if allowed is None or not allowed.get("active", True):
+        return INACTIVE
+    return {**allowed, "active": True}
