@@ -552,6 +552,37 @@ def test_a_replica_that_is_away_holds_nobody_up_while_the_keys_are_told_again(
         assert status(forge(alice, mine["sid"], auth_time=int(time.time())))[0] == 401
 
 
+def test_while_no_key_signs_no_token_is_used_up_and_no_session_makes_room(alice: Any) -> None:
+    alice.set_password("secret")
+    alice.save()
+    more = {"REFRESH_GRACE": 0, "MAX_SESSIONS": 1}
+    sign_in = {"username": alice.username, "password": "secret"}
+    with signed_by("other", **more):
+        refresh = str(sessions.open_session(alice))
+    with signed_by("stolen", **more):
+        sessions.revoke_key("stolen")
+        assert http.post("/auth/token/", sign_in).status_code == 503
+        assert http.post("/auth/token/refresh/", {"refresh": refresh}).status_code == 503
+    with signed_by("other", **more):
+        assert http.post("/auth/token/refresh/", {"refresh": refresh}).status_code == 200
+        assert http.post("/auth/token/refresh/", {"refresh": refresh}).status_code == 401
+
+
+async def test_nor_in_async_code(django_user_model: Any) -> None:
+    alice = await django_user_model.objects.acreate_user("alice")
+    more = {"REFRESH_GRACE": 0, "MAX_SESSIONS": 1}
+    with signed_by("other", **more):
+        refresh = RefreshToken(str(await sessions.aopen_session(alice)))
+    with signed_by("stolen", **more):
+        await sessions.arevoke_key("stolen")
+        with pytest.raises(NoSigningKey):
+            await sessions.aopen_session(alice)
+        with pytest.raises(NoSigningKey):
+            await sessions.arotate(refresh, alice)
+    with signed_by("other", **more):
+        assert (await sessions.arotate(refresh, alice)).rotation == 1
+
+
 # The near cache ---------------------------------------------------------------------------------------------------
 
 

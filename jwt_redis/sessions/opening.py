@@ -25,6 +25,7 @@ from jwt_redis.sessions.ending import confirmed, ended_events
 from jwt_redis.sessions.linking import link, refusing
 from jwt_redis.sessions.observing import UNAVAILABLE, observed
 from jwt_redis.sessions.parts import new_nonce
+from jwt_redis.signing import backends
 from jwt_redis.store import commands
 from jwt_redis.store.commands import Opened
 from jwt_redis.verdicts import AUTH_TIME_CLAIM, SESSION_ENDED
@@ -55,6 +56,8 @@ def _register(token: Any, device: Device | None, name: str) -> tuple[Operation[N
     sid = claims.sid
     if sid is None:
         raise TokenError("Token has no 'sid' claim")
+    # Else others would make room for a session that nobody gets a token of.
+    backends.check_signer()
     end_claim = token.session_end_claim
     lifetime = int(token.payload[end_claim]) - datetime_to_epoch(token.current_time)
     device = signing_in_device() if device is None else device

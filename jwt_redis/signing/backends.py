@@ -34,7 +34,7 @@ from jwt_redis.signing import key_files
 from jwt_redis.signing.keys import Key, KeySet, make_key, public_jwk, thumbprint
 from jwt_redis.verdicts import NO_KID
 
-__all__ = ["KeyedBackend", "install", "kid_of", "load", "pre_kid_key", "published", "refuse", "refused"]
+__all__ = ["KeyedBackend", "check_signer", "install", "kid_of", "load", "pre_kid_key", "published", "refuse", "refused"]
 
 logger = logging.getLogger(__name__)
 
@@ -308,6 +308,16 @@ class KeyedBackend(TokenBackend):
             raise TokenBackendExpiredToken(_("Token is expired")) from error
         except jwt.InvalidTokenError as error:
             raise TokenBackendError(_("Token is invalid")) from error
+
+
+def check_signer() -> None:
+    """Before a session begins or goes on: is there a key for the token that it gets?
+
+    :raises NoSigningKey: when the key that is to sign is refused.
+    """
+    backend = state.token_backend
+    if isinstance(backend, KeyedBackend):
+        backend.signer()
 
 
 def signs_with() -> tuple[str, Any, str | None]:
