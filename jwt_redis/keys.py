@@ -26,6 +26,7 @@ __all__ = [
     "devices_key",
     "is_of_token",
     "is_of_user",
+    "is_shared",
     "known_key",
     "lock_key",
     "log_key",
@@ -66,6 +67,7 @@ _NOBODYS = "!"
 # What quote() below would leave as it is: most ids, and this is looked at for each request.
 _PLAIN_TAG = re.compile(rf"[A-Za-z0-9_.@+:,=-]{{1,{_MAX_TAG}}}")
 _TAG = re.compile(r"\{[^{}]+\}")
+_ONCE = re.compile(r"\{[0-9a-f]{64}\}:once")
 
 
 def user_id(user: object) -> str:
@@ -190,6 +192,16 @@ def is_of_user(key: str) -> bool:
 def is_of_token(key: str) -> bool:
     """Whether it is that of a token that is refused, whosever it is."""
     return key.startswith(f"{config().key_prefix}{{{_NOBODYS}") and key.endswith("}")
+
+
+def is_shared(key: str) -> bool:
+    """Whether it is nobody's in particular: the log and what lies beside it, status lists among that, or that somebody
+    else's token was used."""
+    prefix = config().key_prefix
+    rest = key.removeprefix(prefix + _LOG)
+    if rest != key:
+        return rest == "" or rest.startswith(":")
+    return key.startswith(prefix) and _ONCE.fullmatch(key, len(prefix)) is not None
 
 
 def _tag(user: str) -> str:

@@ -246,10 +246,15 @@ def test_whoever_shares_the_database(own: RedisServer, alice: Any) -> None:
         with own.client() as client:
             # As with SIGN_IN_NOTICE.
             client.hset(keys.known_key(str(alice.pk)), "device:0123456789abcdef", "1.2")
+            # As with STATUS_LIST, and with OPENID_PROVIDERS.
+            for name in (keys.status_key(), keys.status_list_key("a.b"), keys.once_key("a logout token")):
+                client.set(name, "x")
             assert "foreign_keys" not in {one.code for one in diagnose().findings}
             client.set("neighbour", "x")
+            for name in ("{log}", "{log}ger", "{no digest}:once"):
+                client.set(name if name == "{log}" else f"jwt:{name}", "x")
         assert level("shared_database") == "warning" and "'default'" in found("shared_database").found
-        assert found("foreign_keys").found.startswith("Of 4 keys looked at 1 are none")
+        assert found("foreign_keys").found.startswith("Of 10 keys looked at 4 are none")
 
 
 # Rights ------------------------------------------------------------------------------------------------------------

@@ -330,6 +330,17 @@ def test_a_name_that_was_mistyped_refuses_nothing(folder: Path) -> None:
     assert said("retire", "nobody", "--leaked", "--no-input", "--unknown")["added"]
 
 
+def test_without_keys_there_is_but_the_one_without_a_name(alice: Any) -> None:
+    token = str(sessions.open_session(alice).access_token)
+    with pytest.raises(CommandError, match=r"no key is named 'nobody'.* no-kid"):
+        run("retire", "nobody", "--leaked", "--no-input")
+    assert not Revocation.objects.exists()
+    assert said("retire", "nobody", "--leaked", "--no-input", "--unknown")["added"]
+    assert http.get("/auth/sessions/", **bearer(token)).status_code == 200
+    assert said("retire", NO_KID, "--leaked", "--no-input")["added"]
+    assert http.get("/auth/sessions/", **bearer(token)).status_code == 401
+
+
 def test_it_asks(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = said("create")["kid"]
     monkeypatch.setattr("builtins.input", lambda prompt: "no")

@@ -927,8 +927,11 @@ def test_what_would_be_dangerous_or_in_vain_is_an_error(configure: Configure, se
     assert ids() == set()
     with pytest.raises(CommandError, match="WEBHOOKS is needed"):
         call_command("jwt_deliver", "--once")
-    with pytest.raises(CommandError, match="poll"):
-        call_command("jwt_deliver", "--poll", "0")
+    with pytest.raises(CommandError, match="--once"):
+        call_command("jwt_deliver", "--json")
+    for poll in ("0", "-1", "nan", "inf"):
+        with pytest.raises(CommandError, match="poll"):
+            call_command("jwt_deliver", "--poll", poll)
 
 
 class Elsewhere:

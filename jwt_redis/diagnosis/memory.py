@@ -78,7 +78,6 @@ def _sample(node: Node) -> Sample:
 
 
 def _measure(node: Node, names: list[str]) -> Sample:
-    shared = {keys.log_key(), keys.marker_key(), keys.lock_key(), keys.refreshes_key()}
     ours = [name for name in names if keys.is_of_user(name)]
     users = [name for name in ours if keys.user_key_of(name) == name]
 
@@ -95,7 +94,7 @@ def _measure(node: Node, names: list[str]) -> Sample:
     fields = replies[len(ours) :]
     return Sample(
         seen=len(names),
-        ours=len(ours) + sum(name in shared or keys.is_of_token(name) for name in names),
+        ours=len(ours) + sum(keys.is_shared(name) or keys.is_of_token(name) for name in names),
         # A key that has expired meanwhile has no size.
         user_bytes=sum(reply or 0 for reply in replies[: len(ours)]),
         users=len(users),

@@ -129,9 +129,14 @@ class Command(TerminalCommand):
 
     def _leaked(self, keys: Keys | None, options: dict[str, Any]) -> None:
         kid, reason = valid_kid(options["kid"]), valid_reason(options["reason"])
-        is_to_be_listed = keys is not None and not options["unknown"] and kid != NO_KID
+        is_to_be_listed = not options["unknown"] and kid != NO_KID
+        # In haste a name is soon mistyped, and then nothing would have been refused.
+        if keys is None and is_to_be_listed:
+            raise CommandError(
+                f'JWT_REDIS["KEYS"] is not set, so no key is named {kid!r}. Simple JWT\'s own is {NO_KID}. If it was'
+                " one, and was removed already: --unknown."
+            )
         if keys is not None and is_to_be_listed and kid not in (listed := _listed(keys, kid)):
-            # In haste a name is soon mistyped, and then nothing would have been refused.
             raise CommandError(
                 f"There is no key {kid!r}, only {', '.join(listed)}. If it was one, and was removed already: --unknown."
             )

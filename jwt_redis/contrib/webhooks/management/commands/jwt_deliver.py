@@ -44,8 +44,11 @@ class Command(TerminalCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Round by round."""
-        if options["poll"] <= 0:
+        # Also "nan" and "inf" are floats.
+        if not 0 < options["poll"] <= threading.TIMEOUT_MAX:
             raise CommandError("--poll: a number above zero is needed.")
+        if options["json"] and not options["once"]:
+            raise CommandError("--json goes with --once: what runs until it is told to end has nothing to sum up.")
         if (webhooks := config().webhooks) is None or not journal.is_on():
             raise CommandError('JWT_REDIS: WEBHOOKS is needed, and JOURNAL. See "System checks" in the documentation.')
         try:
