@@ -41,7 +41,7 @@ from jwt_redis.keys import user_tag
 from jwt_redis.models import Revocation
 from jwt_redis.observers import install, uninstall
 from jwt_redis.tokens import AccessToken, RefreshToken
-from tests.support.receiver import Endpoint, accept, answering, endless, hanging_up, listening, trickling
+from tests.support.receiver import Endpoint, Handler, accept, answering, endless, hanging_up, listening, trickling
 from tests.test_redis_failure import pointed_at
 
 pytestmark = pytest.mark.django_db
@@ -866,6 +866,27 @@ def test_the_secret_goes_to_its_origin_alone(endpoint: Endpoint, alice: Any, con
         deliver()
         assert endpoint.seen[0][0]["Authorization"] == "Bearer of-the-partner"
         assert "Authorization" not in other.seen[0][0]
+
+
+@pytest.mark.parametrize("behave", [None, "err"])
+def test_a_secret_that_is_sent_back_is_not_kept(
+    behave: str | None, endpoint: Endpoint, alice: Any, configure: Configure, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As somebody does who shows whatever was sent."""
+
+    def show(handler: Handler) -> None:
+        shown = handler.headers["Authorization"]
+        if behave == "err":
+            return handler.answer(400, json.dumps({"err": "invalid_request", "description": f"You: {shown}"}).encode())
+        return handler.answer(401, f"Authorization: {shown}; {shown.split()[1]}".encode())
+
+    endpoint.behave = show
+    configure(authorization={f"http://127.0.0.1:{endpoint.server_port}": 'Bearer of-"the"-partner'})
+    receiver_at(endpoint.url)
+    end_one(alice)
+    deliver()
+    assert endpoint.seen and "***" in only_row().said
+    assert "-partner" not in only_row().said and "-partner" not in caplog.text
 
 
 # Settings, commands, the admin ----------------------------------------------------------------------------------------

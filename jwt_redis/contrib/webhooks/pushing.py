@@ -116,7 +116,7 @@ async def _post(parcel: Parcel, lookups: Lookups, seconds: float) -> Answer:
                 ) as response:
                     if response.status_code == 202:
                         return Answer("accepted")
-                    return _judged(response, await _beginning(response))
+                    return _judged(response, _without(authorization, await _beginning(response)))
             except (httpx.ConnectError, httpx.ConnectTimeout):
                 # Nothing was sent.
                 if address == addresses[-1]:
@@ -147,6 +147,18 @@ async def _beginning(response: httpx.Response) -> bytes:
         if len(body) >= _MOST:
             break
     return body[:_MOST]
+
+
+def _without(authorization: str | None, body: bytes) -> bytes:
+    """A receiver may show what it was sent. The secret is for no log, and for nobody who looks at deliveries."""
+    if authorization is None:
+        return body
+    # Behind the scheme: where there is none, all of it. Also as JSON would write it.
+    secret = authorization.partition(" ")[2].strip() or authorization
+    for known in {authorization, secret}:
+        for written in (known, json.dumps(known)[1:-1]):
+            body = body.replace(written.encode(), b"***")
+    return body
 
 
 def _judged(response: httpx.Response, body: bytes) -> Answer:
