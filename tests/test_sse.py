@@ -6,15 +6,19 @@ import asyncio
 import json
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from typing import Any
 from urllib.parse import urlparse
 
 import pytest
 import requests
+from django.contrib.auth.models import User
 
-from jwt_redis.contrib.sse import stream
+from jwt_redis import sessions
+from jwt_redis.contrib.sse import crowding, stream
+from jwt_redis.contrib.sse.crowding import SUPERSEDED, among_streams
 from jwt_redis.contrib.sse.views import SessionEventsView
+from jwt_redis.revocations import Ending, Watch
 from jwt_redis.testing.servers import RedisServer
 from jwt_redis.tokens import AccessToken
 from tests.support.server import http_server
@@ -340,6 +344,21 @@ async def test_a_client_that_opens_streams_and_reads_none_is_held_to_it_too(site
     for writer in writers:
         writer.transport.abort()
     await asyncio.to_thread(wait_until_nothing_is_held, site)
+
+
+async def test_one_that_has_given_way_takes_no_other_off_the_list() -> None:
+    """It may be slow to go, and others have come and gone meanwhile."""
+    token = (await sessions.aopen_session(User(pk=1))).access_token
+    first, second, third, fourth = (Watch(token, None) for _ in range(4))
+    slow = ExitStack()
+    slow.enter_context(among_streams(first, 1))
+    with among_streams(second, 1):
+        assert first.ending == Ending(SUPERSEDED)
+    with among_streams(third, 1):
+        slow.close()
+        with among_streams(fourth, 1):
+            assert third.ending == Ending(SUPERSEDED)
+    assert not crowding._streams
 
 
 @pytest.mark.parametrize("most", [0, -1, True, "3", 1.5])

@@ -39,5 +39,6 @@ def among_streams(watched: Watch, most: int | None) -> Iterator[None]:
     finally:
         if watched in streams:
             streams.remove(watched)
-        if not streams:
-            _streams.pop(name, None)
+        # One that was slow to go may find others there that have come since all of its time had gone.
+        if not streams and _streams.get(name) is streams:
+            del _streams[name]
