@@ -414,6 +414,38 @@ async def test_a_client_that_never_reads_does_not_put_off_its_end(monkeypatch: p
     await asyncio.wait_for(serving, WAIT)
 
 
+async def test_it_ends_while_its_consumer_is_at_connect() -> None:
+    """One that has much to say there, or says it to a client that does not read."""
+    from channels.generic.websocket import AsyncWebsocketConsumer
+    from django.contrib.auth.models import User
+
+    from jwt_redis import sessions
+    from jwt_redis.contrib.channels import LiveSessionMixin
+
+    class Greeting(LiveSessionMixin, AsyncWebsocketConsumer):
+        async def connect(self) -> None:
+            await self.accept()
+            await asyncio.Event().wait()
+
+    user = User(pk=1)
+    token = (await sessions.aopen_session(user)).access_token
+    sent: list[str] = []
+    comes: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+
+    async def send(message: Any) -> None:
+        sent.append(message["type"])
+
+    comes.put_nowait({"type": "websocket.connect"})
+    made: Callable[..., Any] = Greeting()
+    serving = asyncio.create_task(made({"type": "websocket", "auth": token, "user": user}, comes.get, send))
+    await until(lambda: sent == ["websocket.accept"])
+    await sessions.aend_session(user, token["sid"])
+    await until(lambda: sent == ["websocket.accept", "websocket.close"])
+    serving.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await serving
+
+
 # What it needs -----------------------------------------------------------------------------------------------------
 
 

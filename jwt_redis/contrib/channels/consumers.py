@@ -90,6 +90,10 @@ class LiveSessionMixin(_Consumer):
             ):
                 return
             await send(message)
+            if message["type"] == "websocket.accept":
+                # Not before: what it finds at once would be sent in front of the handshake's answer. Nor later: connect()
+                # may have much to say, or a client that does not read.
+                self._guard_it()
 
         try:
             return await super().__call__(scope, receive, send_while_open)
@@ -118,8 +122,11 @@ class LiveSessionMixin(_Consumer):
             await self._refuse(503 if watched.ending.reason == REVOCATION_UNAVAILABLE else 401)
             return
         await super().websocket_connect(message)
-        # Not before: what it finds at once would be sent in front of the handshake's answer.
-        self._guard = asyncio.create_task(self._watch(watched), name="jwt_redis-socket")
+        self._guard_it()
+
+    def _guard_it(self) -> None:
+        if self._guard is None and self._watched is not None:
+            self._guard = asyncio.create_task(self._watch(self._watched), name="jwt_redis-socket")
 
     async def _refuse(self, status: int) -> None:
         self._is_closed = True
