@@ -111,6 +111,9 @@ class Questions:
         markers.seen(marker, self._now if self._proves else self._marker_from, self._known)
         if self._proves:
             self.proven_at, self._marker_from = self.asked_at, self._now
+        if marker is not None and entries and entries[-1].number > marker.revocations:
+            # Something came in between. What was read before it says that whoever this concerns is good.
+            markers.reset()
         return LogPage(marker, now, entries)
 
 

@@ -19,10 +19,11 @@ from django.contrib.auth import get_user_model
 from django.test import override_settings
 
 from jwt_redis import log_reading, sessions
+from jwt_redis.conf import longest_session
 from jwt_redis.exceptions import RevocationUnavailable, RevokedToken
-from jwt_redis.revocations import REVOCATION_UNAVAILABLE, Ending, Watch, watch, watching
+from jwt_redis.revocations import REVOCATION_UNAVAILABLE, Ending, Following, Watch, watch, watching
 from jwt_redis.signals import refusal_observed
-from jwt_redis.store import client
+from jwt_redis.store import client, commands, markers
 from jwt_redis.testing.servers import RedisServer
 from jwt_redis.tokens import AccessToken
 from tests.support.topology import pointed_at
@@ -458,6 +459,98 @@ async def test_a_follower_that_never_begins_keeps_nobody_waiting(monkeypatch: py
     monkeypatch.setattr(watching, "follow", lambda *args, **options: 1 / 0)
     async with asyncio.timeout(10), watch(token) as watched:
         assert await watched.wait() == Ending(REVOCATION_UNAVAILABLE)
+
+
+async def test_what_is_revoked_before_the_log_is_first_read_is_not_missed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Redis is back, and has said that a token is good; whoever follows the log has not heard of it yet."""
+    token = await access_of(1)
+    ask, is_back = Following._ask, threading.Event()
+    is_away = True
+
+    def ask_late(self: Following, action: Any) -> Any:
+        nonlocal is_away
+        if is_away:
+            is_away = False
+            raise RevocationUnavailable
+        assert is_back.wait(10)
+        return ask(self, action)
+
+    monkeypatch.setattr(Following, "_ask", ask_late)
+    async with watch(token, on_redis_failure="allow") as watched:
+        assert not watched.is_known and watched.ending is None
+        await sessions.aend_session(user_of(1), token["sid"])
+        is_back.set()
+        ending = await soon(watched)
+        assert ending is not None and ending.reason == "session_ended"
+
+
+@pytest.mark.parametrize("is_open", [True, False])
+async def test_a_copy_of_the_marker_that_is_older_than_the_log_clears_nobody(
+    is_open: bool, store: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The marker is read, everything is revoked by another process, the log is read."""
+    execute, is_due = client.execute, threading.Event()
+
+    def execute_slowly(*many: Any) -> Any:
+        if len(many) == 1 or not is_due.is_set():
+            return execute(*many)
+        moment = execute(many[0])
+        is_due.clear()
+        command = commands.revoke_everything(None, reason="revoked")
+        assert command.script is not None
+        store.eval(command.script.text, len(command.keys), *command.keys, "", *command.args)
+        return (moment, *(execute(one) for one in many[1:]))
+
+    token, other = await access_of(1), await access_of(2)
+    async with watch(other):
+        # All connections are there: one that is made later would have the marker read anew.
+        pass
+    monkeypatch.setattr(client, "execute", execute_slowly)
+    if is_open:
+        # Another thread has asked before, and is told later: the copy is there again.
+        monkeypatch.setattr(markers, "reset", lambda: None)
+    else:
+        # As in Cluster: nor does one who waits for news need a connection more.
+        monkeypatch.setattr(Following, "_may_wait", lambda self: False)
+        is_due.set()
+    async with watch(token) as watched:
+        if is_open:
+            is_due.set()
+        ending = await soon(watched, 3)
+        assert ending is not None and ending.reason == "all_revoked"
+
+
+async def test_a_token_of_another_configuration_leaves_no_follower(settings: Any) -> None:
+    first, second = await access_of(1), await access_of(1)
+    async with watch(first) as watched:
+        settings.JWT_REDIS = {**settings.JWT_REDIS, "NEAR_CACHE": None}
+        await watched.renew(second)
+        await until(lambda: len([one for one in threading.enumerate() if one.name == "jwt_redis-watch"]) == 1)
+
+
+async def test_whoever_has_left_does_not_go_on_with_another_token() -> None:
+    first, second = await access_of(1), await access_of(1)
+    async with watch(first) as watched:
+        pass
+    with pytest.raises(ValueError, match="nothing is watched"):
+        await watched.renew(second)
+    async with watch(first) as watched:
+        renewing = asyncio.create_task(watched.renew(second))
+        await asyncio.sleep(0)
+    with pytest.raises(ValueError, match="nothing is watched"):
+        await renewing
+
+
+async def test_a_token_from_before_there_were_sessions_has_its_time(settings: Any) -> None:
+    settings.JWT_REDIS = {**settings.JWT_REDIS, "LEGACY_TOKENS": "adopt"}
+    token = AccessToken()
+    token["user_id"] = "1"
+    token["iat"] = int(time.time() - longest_session()) + 2
+    token.set_exp(lifetime=timedelta(days=1))
+    async with watch(token) as watched:
+        assert watched.ending is None
+        assert await soon(watched) == Ending("token_expired")
+    assert (await sessions.acheck(token)).reason == "session_expired"
 
 
 async def test_without_a_thread_it_is_unavailable(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -87,6 +87,8 @@ class Watch:
         # Something has changed that wait() has to look at.
         self._stirred = asyncio.Event()
         self._hub: _Hub | None = None
+        # Whoever it belongs to has gone.
+        self._is_left = False
 
     @property
     def ending(self) -> Ending | None:
@@ -106,7 +108,9 @@ class Watch:
     @property
     def seconds_left(self) -> float:
         """Until the token expires, with Simple JWT's ``LEEWAY``; negative when it has."""
-        return self.claims.exp + leeway_seconds() - time.time()
+        end = self.claims.exp + leeway_seconds()
+        # One from before there were sessions has its time, whatever its exp says.
+        return (end if self.claims.legacy_until is None else min(end, self.claims.legacy_until)) - time.time()
 
     @property
     def denies(self) -> bool:
@@ -153,7 +157,7 @@ class Watch:
 
         :raises RevokedToken: when it is refused.
         :raises RevocationUnavailable: when Redis cannot be asked, with "deny".
-        :raises ValueError: when it is another user's, or what was watched was revoked.
+        :raises ValueError: when it is another user's, what was watched was revoked, or nothing is watched any more.
 
         In each of these cases all stays as it was.
         """
@@ -169,9 +173,12 @@ class Watch:
             if self._ending is not None and self._ending.reason != TOKEN_EXPIRED:
                 # Meanwhile.
                 raise ValueError("token: what was watched has been revoked")
+            if self._is_left:
+                raise ValueError("token: nothing is watched any more")
             hub = new._hub
             assert hub is not None  # noqa: S101
-            self._leave(stops=False)
+            # The hub may be another one, after a change of settings.
+            self._leave(stops=hub is not self._hub)
             self._proven_at = new._proven_at
             self.token, self.claims, self._ending, self._hub = token, claims, None, hub
             hub.add(self)
@@ -191,6 +198,7 @@ class Watch:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._is_left = True
         self._leave()
 
     async def _begin(self) -> None:
@@ -388,6 +396,10 @@ class _Hub:
                 self._following.close()
             self._failed()
             return
+        if position and not self.position and self._begun.is_set():
+            # Whoever has begun without the log was asked about before this: what came in between is not told.
+            for one in list(self._watches):
+                self.doubt(one, "")
         self.position = position or self.position
         # Not before: what was told until then has taken effect.
         if known_at > self._known_at:
@@ -569,7 +581,7 @@ class _Hub:
 def _check_many(tokens: Sequence[Token]) -> list[Verdict | RevocationUnavailable]:
     """In a thread of the hub's."""
     try:
-        return sessions.check_many(tokens)
+        return sessions.check_many(tokens, directly=True)
     finally:
         connections.close_all()
 

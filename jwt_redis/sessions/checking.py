@@ -230,8 +230,9 @@ async def acheck(
     return verdict if verdict.allowed else await apublish(_passing(claims, verdict))
 
 
-def _read_many(many: Sequence[Claims]) -> Operation[list[Verdict | RevocationUnavailable]]:
-    at_hand = markers.known() if all(_marker_at_hand(claims) is not None for claims in many) else None
+def _read_many(many: Sequence[Claims], directly: bool) -> Operation[list[Verdict | RevocationUnavailable]]:
+    is_at_hand = not directly and all(_marker_at_hand(claims) is not None for claims in many)
+    at_hand = markers.known() if is_at_hand else None
     # Of one session many may ask, and of one user's: each thing is asked for once.
     asked: dict[tuple[Any, ...], Command[Any]] = {}
     for claims in many:
@@ -275,16 +276,17 @@ def _told(
     ]
 
 
-def check_many(tokens: Sequence[Token]) -> list[Verdict | RevocationUnavailable]:
+def check_many(tokens: Sequence[Token], *, directly: bool = False) -> list[Verdict | RevocationUnavailable]:
     """What Redis says of each, in one round trip for all, for who has to ask about very many at once.
 
-    In place of a verdict there is the exception where something is pending about that user alone.
+    In place of a verdict there is the exception where something is pending about that user alone. ``directly``: that
+    everything was revoked, or a key, is asked for too, in a second round trip; otherwise that may be a second old.
 
     :raises RevocationUnavailable: when Redis cannot be asked.
     """
     many = [claims_of(token) for token in tokens]
     began = time.perf_counter()
-    verdicts = run(lambda: _read_many(many)) if many else []
+    verdicts = run(lambda: _read_many(many, directly)) if many else []
     answers: list[Verdict | RevocationUnavailable] = []
     for one in _told(many, verdicts, began):
         if isinstance(one, Done):
@@ -299,7 +301,7 @@ async def acheck_many(tokens: Sequence[Token]) -> list[Verdict | RevocationUnava
     """:func:`check_many` over ``redis.asyncio``."""
     many = [claims_of(token) for token in tokens]
     began = time.perf_counter()
-    verdicts = await arun(lambda: _read_many(many)) if many else []
+    verdicts = await arun(lambda: _read_many(many, directly)) if many else []
     answers: list[Verdict | RevocationUnavailable] = []
     for one in _told(many, verdicts, began):
         if isinstance(one, Done):
