@@ -15,7 +15,7 @@ from django.test import override_settings
 from jwt_redis import sessions
 from jwt_redis.exceptions import RevocationUnavailable, StoreNotReady
 from jwt_redis.recovery import pending
-from jwt_redis.store import client, markers
+from jwt_redis.store import client, commands, markers
 from jwt_redis.tokens import AccessToken
 from tests.test_redis_failure import pointed_at
 
@@ -70,6 +70,22 @@ def test_they_are_one_round_trip_and_each_thing_is_asked_once(
     monkeypatch.setattr(client, "_exchange", lambda server, wire: (sent.append(len(wire)), exchange(server, wire))[1])
     assert all(verdict.allowed for verdict in sessions.check_many(tokens))  # type: ignore[union-attr]
     assert sent == [50]
+
+
+def test_directly_no_copy_of_the_marker_counts(store: redis.Redis) -> None:
+    """Another process revokes everything, while the copy of this one is young."""
+    tokens = [access_of(number) for number in range(3)]
+    for is_async in (False, True):
+        sessions.check(tokens[0], directly=True)
+        command = commands.revoke_everything(None, reason="revoked")
+        assert command.script is not None and markers.known() is not None
+        store.eval(command.script.text, len(command.keys), *command.keys, "", *command.args)
+        if is_async:
+            verdicts = asyncio.run(sessions.acheck_many(tokens, directly=True))
+        else:
+            verdicts = sessions.check_many(tokens, directly=True)
+        assert {verdict.reason for verdict in verdicts} == {"all_revoked"}  # type: ignore[union-attr]
+        tokens = [access_of(number) for number in range(3, 6)]
 
 
 def test_what_is_pending_about_one_is_pending_about_that_one(

@@ -297,7 +297,7 @@ def check_many(tokens: Sequence[Token], *, directly: bool = False) -> list[Verdi
     return answers
 
 
-async def acheck_many(tokens: Sequence[Token]) -> list[Verdict | RevocationUnavailable]:
+async def acheck_many(tokens: Sequence[Token], *, directly: bool = False) -> list[Verdict | RevocationUnavailable]:
     """:func:`check_many` over ``redis.asyncio``."""
     many = [claims_of(token) for token in tokens]
     began = time.perf_counter()

@@ -91,8 +91,8 @@ class LiveSessionMixin(_Consumer):
                 return
             await send(message)
             if message["type"] == "websocket.accept":
-                # Not before: what it finds at once would be sent in front of the handshake's answer. Nor later: connect()
-                # may have much to say, or a client that does not read.
+                # Not before: what it finds at once would be sent in front of the handshake's answer. Nor later:
+                # connect() may have much to say, or a client that does not read.
                 self._guard_it()
 
         try:
