@@ -224,9 +224,9 @@ async def test_the_last_of_very_many_is_not_asked_about_too_late(
 ) -> None:
     asked: list[int] = []
 
-    def check_many(tokens: Any) -> Any:
+    def check_many(tokens: Any, **how: Any) -> Any:
         asked.append(len(tokens))
-        return check(tokens)
+        return check(tokens, **how)
 
     check = sessions.check_many
     monkeypatch.setattr(sessions, "check_many", check_many)
@@ -237,7 +237,7 @@ async def test_the_last_of_very_many_is_not_asked_about_too_late(
         store.hincrby("jwt:{log}:marker", "revocations", 5)
         endings = await asyncio.gather(*(one.wait(10) for one in watches[7::20]))
         assert {ending and ending.reason for ending in endings} == {"session_ended"}
-        # Four round trips, each in time, in place of a thousand.
+        # Four questions, each in time, in place of a thousand.
         assert asked == [250] * 4
         assert sum(one.ending is None for one in watches) == 950
 
@@ -249,7 +249,7 @@ async def test_a_doubt_is_open_for_no_longer_than_the_lease(
     token, other = await access_of(1), await access_of(2)
     answers = threading.Event()
     check = sessions.check_many
-    monkeypatch.setattr(sessions, "check_many", lambda tokens: (answers.wait(30), check(tokens))[1])
+    monkeypatch.setattr(sessions, "check_many", lambda tokens, **how: (answers.wait(30), check(tokens, **how))[1])
     try:
         async with (
             watch(token) as denying,
@@ -274,10 +274,10 @@ async def test_one_that_cannot_be_asked_about_is_no_other_ones_end(
     tokens = [await access_of(number) for number in range(5)]
     check = sessions.check_many
 
-    def failing(some: Any) -> Any:
+    def failing(some: Any, **how: Any) -> Any:
         if tokens[3] in some:
             raise ZeroDivisionError
-        return check(some)
+        return check(some, **how)
 
     monkeypatch.setattr(sessions, "check_many", failing)
     async with AsyncExitStack() as stack:

@@ -42,7 +42,7 @@ TOKEN_EXPIRED: Final = "token_expired"  # noqa: S105
 #: Redis could not be asked for longer than the lease, and ``ON_REDIS_FAILURE`` is "deny".
 REVOCATION_UNAVAILABLE: Final = "revocation_unavailable"
 
-# How many are asked about in one round trip.
+# How many are asked about at once.
 _AT_A_TIME: Final = 250
 # The parts of a lease in which is looked when its half is over; and how late a look is where the loop stood still.
 _LOOKS: Final = 10
@@ -468,7 +468,7 @@ class _Hub:
             self._asking = self._loop.create_task(self._ask(), name="jwt_redis-watch-asks")
 
     async def _ask(self) -> None:
-        """One round trip after another, each about many: so that the last of very many is not asked about too late."""
+        """One question after another, each about many: so that the last of very many is not asked about too late."""
         while self._doubts:
             some = dict(islice(self._doubts.items(), _AT_A_TIME))
             for one in some:
