@@ -286,7 +286,7 @@ def check_many(tokens: Sequence[Token], *, directly: bool = False) -> list[Verdi
     """
     many = [claims_of(token) for token in tokens]
     began = time.perf_counter()
-    verdicts = run(lambda: _read_many(many, directly)) if many else []
+    verdicts = run(lambda: _read_many(many, directly), UseCase("check_many")) if many else []
     answers: list[Verdict | RevocationUnavailable] = []
     for one in _told(many, verdicts, began):
         if isinstance(one, Done):
@@ -301,7 +301,7 @@ async def acheck_many(tokens: Sequence[Token], *, directly: bool = False) -> lis
     """:func:`check_many` over ``redis.asyncio``."""
     many = [claims_of(token) for token in tokens]
     began = time.perf_counter()
-    verdicts = await arun(lambda: _read_many(many, directly)) if many else []
+    verdicts = await arun(lambda: _read_many(many, directly), UseCase("check_many")) if many else []
     answers: list[Verdict | RevocationUnavailable] = []
     for one in _told(many, verdicts, began):
         if isinstance(one, Done):
