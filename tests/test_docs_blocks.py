@@ -320,10 +320,12 @@ def do(line: str, store: Any) -> str:
 
 
 @pytest.mark.parametrize("page", told("console"))
-def test_commands(page: list[Block], alice: Any, store: Any) -> None:
+def test_commands(page: list[Block], alice: Any, store: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Those that a page shows with a prompt are run, and print what it says. The others could be run."""
     from jwt_redis.keys import known_key
 
+    # What is typed, where there is a terminal.
+    monkeypatch.setattr("getpass.getpass", lambda: "correct horse")
     sessions.open_session(alice)
     sessions.end_session(alice, sessions.list_sessions(alice)[0].sid)
     sessions.open_session(alice)
