@@ -64,11 +64,16 @@ walk: $(STAMPS)/demo
 services: $(STAMPS)/services
 	@exec $(BIN)/python examples/run.py
 
+# Schemathesis gives an operation's tests the id of all the others, of which pytest-xdist would run one.
+ONE_BY_ONE := tests/test_schemathesis.py
+
 test: $(STAMPS)/test
-	$(BIN)/python -m pytest $(SHARED) -m 'not slow and not browser'
+	$(BIN)/python -m pytest $(SHARED) -m 'not slow and not browser' --ignore $(ONE_BY_ONE)
+	$(BIN)/python -m pytest -m 'not slow and not browser' $(ONE_BY_ONE)
 
 test-slow: $(STAMPS)/test
-	$(BIN)/python -m pytest $(SHARED) -m 'slow and not browser'
+	$(BIN)/python -m pytest $(SHARED) -m 'slow and not browser' --ignore $(ONE_BY_ONE)
+	$(BIN)/python -m pytest -m 'slow and not browser' $(ONE_BY_ONE)
 
 # Each of them alone: $(BIN)/tox run -e py312-django60-drf318. An interpreter that is not there is left out; pyenv's are found.
 ESSENTIAL := views serializers sessions authentication permissions async conf checks cookies receivers commands admin \

@@ -57,3 +57,14 @@ def bob(db: None) -> Any:
     from django.contrib.auth import get_user_model
 
     return get_user_model().objects.create_user("bob", "bob@example.com", "battery staple")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Of several with one id pytest-xdist runs a single one, and says nothing."""
+    if not hasattr(config, "workerinput"):
+        return
+    seen: set[str] = set()
+    for item in items:
+        if item.nodeid in seen:
+            raise pytest.UsageError(f"{item.nodeid} is there twice, and one of them would not be run: see the Makefile")
+        seen.add(item.nodeid)
