@@ -290,5 +290,5 @@ def _made(key: Mapping[str, Any], algorithm: str) -> Any:
         # Of the curve or the kind that the algorithm needs.
         prepared = made.Algorithm.prepare_key(made.key)
         return None if made.Algorithm.check_key_length(prepared) else prepared
-    except (PyJWTError, NotImplementedError, *CRASHES):
+    except (PyJWTError, NotImplementedError, *CRASHES):  # the second is PyJWT's, of what it does not know
         return None

@@ -268,7 +268,7 @@ class Revoking(_Base):
         return f"{self.admin_site.name}:{self.opts.app_label}_{self.opts.model_name}_{name}"
 
     def row_facts(self, request: HttpRequest, row: Row, users: dict[str, Any]) -> dict[str, Any]:
-        """One session for a template."""
+        """One session for a template: each list has its own."""
         raise NotImplementedError
 
 

@@ -174,5 +174,5 @@ def try_to_sign() -> None:
     try:
         sign({})
     except (jwt.PyJWTError, NotImplementedError, ValueError, TypeError, AttributeError) as error:
-        # The last one where the key is a public one.
+        # NotImplementedError is PyJWT's, without cryptography; the last one where the key is a public one.
         raise ImproperlyConfigured(f"signing_key: {type(error).__name__}: {error}") from error

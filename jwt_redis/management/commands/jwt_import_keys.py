@@ -68,6 +68,7 @@ def _client_of(alias: str) -> Any:
     try:
         return get_redis_connection(alias, write=True)
     except (NotImplementedError, AttributeError):
+        # What django-redis raises, and what another backend lacks.
         raise CommandError(f"--alias: CACHES[{alias!r}] is no Redis cache.") from None
 
 
