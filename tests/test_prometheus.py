@@ -22,6 +22,7 @@ from prometheus_client.parser import text_string_to_metric_families as parse
 from jwt_redis.contrib.prometheus import metrics
 from jwt_redis.testing.servers import RedisServer
 from tests.oracle.world import set_back_birth
+from tests.support.process_header import PROCESS
 from tests.support.server import ROOT, http_server
 from tests.support.topology import wait_for
 
@@ -74,8 +75,12 @@ class Site:
         return tokens
 
     def ask(self, access: str, path: str = "stateless") -> int:
+        return self.ask_and_see_who_answers(access, path)[0]
+
+    def ask_and_see_who_answers(self, access: str, path: str = "stateless") -> tuple[int, str]:
         headers = {"Authorization": f"Bearer {access}"}
-        return self.http.get(f"{self.base}/{path}/", headers=headers, timeout=10).status_code
+        response = self.http.get(f"{self.base}/{path}/", headers=headers, timeout=10)
+        return response.status_code, response.headers[PROCESS]
 
     def ask_until_no_worker_gets_through(self, access: str) -> None:
         def is_noticed() -> bool:
@@ -224,7 +229,9 @@ def test_a_redis_that_dies_and_comes_back(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_the_near_cache_and_a_redis_that_hangs(tmp_path: Path) -> None:
-    with site(tmp_path, JWT_REDIS_TEST_LEASE="0.5") as project:
+    # So long that no worker loses it because the machine is busy: what is lost already does not lapse.
+    lease = 2.0
+    with site(tmp_path, JWT_REDIS_TEST_LEASE=str(lease)) as project:
         access = project.login()["access"]
         set_back_birth(project.server)
         memory, redis = (CHECKS.format(source, "allowed") for source in ("memory", "redis"))
@@ -232,14 +239,16 @@ def test_the_near_cache_and_a_redis_that_hangs(tmp_path: Path) -> None:
         def answers_from_memory() -> bool:
             before = project.scrape()
             # Those that are 503 when Redis has only just come back are not among them.
-            let_in = [project.ask(access) for _ in range(10)].count(200)
+            answers = [project.ask_and_see_who_answers(access) for _ in range(10)]
+            let_in = [who for status, who in answers if status == 200]
             after = project.scrape()
-            assert after[memory] + after[redis] == before[memory] + before[redis] + let_in
-            return after[memory] == before[memory] + 10
+            assert after[memory] + after[redis] == before[memory] + before[redis] + len(let_in)
+            # One that is not asked follows nothing, and on a busy machine one may get all ten.
+            return after[memory] == before[memory] + 10 and len(set(let_in)) == WORKERS
 
         wait_for(answers_from_memory, "all workers answer from memory")
         calm = project.scrape()
-        assert 0 < calm["jwt_redis_near_cache_lag_seconds"] < 0.5
+        assert 0 < calm["jwt_redis_near_cache_lag_seconds"] < lease
         # What memory says is counted, and not timed.
         assert calm[SECONDS] == sum(
             value for name, value in calm.items() if name.startswith('jwt_redis_checks_total{source="redis"')
@@ -248,13 +257,13 @@ def test_the_near_cache_and_a_redis_that_hangs(tmp_path: Path) -> None:
         try:
             lapses = "jwt_redis_lease_lapses_total"
             wait_for(lambda: project.value(lapses) >= calm[lapses] + WORKERS, "each worker's lease lapses")
-            wait_for(lambda: project.value("jwt_redis_near_cache_lag_seconds") > 0.5, "the lag is seen")
+            wait_for(lambda: project.value("jwt_redis_near_cache_lag_seconds") > lease, "the lag is seen")
             # The refusal is the check's: with the lease over, Redis is asked.
             assert project.ask(access) == 503
         finally:
             project.server.resume()
         wait_for(answers_from_memory, "all workers answer from memory again")
-        wait_for(lambda: project.value("jwt_redis_near_cache_lag_seconds") < 0.5, "they have caught up")
+        wait_for(lambda: project.value("jwt_redis_near_cache_lag_seconds") < lease, "they have caught up")
 
 
 @pytest.mark.slow
