@@ -21,7 +21,7 @@ from django.test import override_settings
 from jwt_redis import log_reading, sessions
 from jwt_redis.conf import longest_session
 from jwt_redis.exceptions import RevocationUnavailable, RevokedToken
-from jwt_redis.revocations import REVOCATION_UNAVAILABLE, Ending, Following, Watch, watch, watching
+from jwt_redis.revocations import REVOCATION_UNAVAILABLE, Ending, Following, Watch, hub, watch
 from jwt_redis.signals import refusal_observed
 from jwt_redis.store import client, commands, markers
 from jwt_redis.testing.servers import RedisServer
@@ -50,7 +50,7 @@ async def _nothing_is_left() -> AsyncIterator[None]:
             break
         await asyncio.sleep(0.01)
     assert not left
-    assert asyncio.get_running_loop() not in watching._hubs
+    assert asyncio.get_running_loop() not in hub._hubs
 
 
 def name_of(one: asyncio.Task[Any] | threading.Thread) -> str:
@@ -341,7 +341,7 @@ async def test_it_can_be_ended_from_this_side() -> None:
         assert await watched.wait() == Ending("enough")
         watched.end(Ending("more"))
         assert watched.ending == Ending("enough")
-        assert asyncio.get_running_loop() not in watching._hubs
+        assert asyncio.get_running_loop() not in hub._hubs
 
 
 # Redis away --------------------------------------------------------------------------------------------------------
@@ -446,7 +446,7 @@ async def test_one_that_fails_begins_anew(monkeypatch: pytest.MonkeyPatch, caplo
     token = await access_of(1)
     async with watch(token, on_redis_failure="allow") as watched:
         with monkeypatch.context() as patched:
-            patched.setattr(watching._Hub, "_hear", lambda self, event: 1 / 0)
+            patched.setattr(hub.Hub, "_hear", lambda self, event: 1 / 0)
             await asyncio.sleep(1)
             await sessions.aend_session(user_of(1), token["sid"])
             await asyncio.sleep(0.5)
@@ -456,7 +456,7 @@ async def test_one_that_fails_begins_anew(monkeypatch: pytest.MonkeyPatch, caplo
 
 async def test_a_follower_that_never_begins_keeps_nobody_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     token = await access_of(1)
-    monkeypatch.setattr(watching, "follow", lambda *args, **options: 1 / 0)
+    monkeypatch.setattr(hub, "follow", lambda *args, **options: 1 / 0)
     async with asyncio.timeout(10), watch(token) as watched:
         assert await watched.wait() == Ending(REVOCATION_UNAVAILABLE)
 

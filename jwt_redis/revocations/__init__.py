@@ -5,9 +5,10 @@ A project that imports this from nowhere pays nothing for it: there is no thread
 
 from __future__ import annotations
 
+from jwt_redis.revocations.endings import REVOCATION_UNAVAILABLE, TOKEN_EXPIRED, Ending
 from jwt_redis.revocations.events import ALL, GAP, HEARD, KEY, OTHERS, SESSION, TOKEN, UNAVAILABLE, USER, Event
 from jwt_redis.revocations.following import Following, follow
-from jwt_redis.revocations.watching import REVOCATION_UNAVAILABLE, TOKEN_EXPIRED, Ending, Watch, watch
+from jwt_redis.revocations.watching import Watch, watch
 
 __all__ = [
     "ALL",

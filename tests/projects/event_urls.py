@@ -12,7 +12,7 @@ from django.urls import include, path
 
 from jwt_redis.contrib.sse import crowding
 from jwt_redis.contrib.sse.views import SessionEventsView
-from jwt_redis.revocations import watching
+from jwt_redis.revocations import hub
 from tests.urls import untouched
 
 
@@ -37,9 +37,9 @@ async def held(request: Any) -> JsonResponse:
     tasks = [task.get_name() for task in asyncio.all_tasks()]
     return JsonResponse(
         {
-            "hubs": len(watching._hubs),
-            "watches": sum(len(hub._watches) for hub in watching._hubs.values()),
-            "index": sum(len(hub._index) for hub in watching._hubs.values()),
+            "hubs": len(hub._hubs),
+            "watches": sum(len(one._watches) for one in hub._hubs.values()),
+            "index": sum(len(one._index) for one in hub._hubs.values()),
             "followers": sum(thread.name == "jwt_redis-watch" for thread in threading.enumerate()),
             "streams": sum(len(some) for some in crowding._streams.values()),
             "sockets": tasks.count("jwt_redis-socket"),
