@@ -193,7 +193,7 @@ def test_in_cluster_what_an_attempt_has_ended_is_logged_although_the_next_one_is
     talk = conversation((rotate,), True, "a store", [*left])
     sent = [next(talk)]
     with pytest.raises(StopIteration) as done:
-        sent.append(talk.send([["a store", claims.key]]))
+        sent.append(talk.send([["a store", claims.key, None]]))
         talk.send([[1]])
     assert done.value.value[0].reason == "key_revoked"
     assert [words[0] for wire in sent for words in wire] == ["HMGET", *["EVALSHA"] * len(left)]

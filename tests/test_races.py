@@ -138,6 +138,16 @@ def test_logins_at_once_never_exceed_max_sessions(base: str, store: redis.Redis)
 
 
 @pytest.mark.django_db
+def test_once_everything_is_revoked_no_process_exchanges_a_token(base: str) -> None:
+    several = [login(base)["refresh"] for _ in range(16)]
+    # Every worker has its copy of the marker.
+    several = at_once(16, lambda number: refresh(base, several[number]).json()["refresh"])
+    sessions.revoke_everything()
+    answers = at_once(16, lambda number: refresh(base, several[number]).json())
+    assert [answer.get("reason") for answer in answers] == ["all_revoked"] * 16
+
+
+@pytest.mark.django_db
 def test_revoke_everything_reaches_every_process_within_a_second(base: str) -> None:
     tokens = login(base)
     # Every worker has its copy of the marker.

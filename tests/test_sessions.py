@@ -15,6 +15,7 @@ from rest_framework_simplejwt.exceptions import TokenError
 from rest_framework_simplejwt.tokens import RefreshToken as StockRefreshToken
 
 from jwt_redis import sessions, signals
+from jwt_redis.exceptions import RevokedToken
 from jwt_redis.operations import SENDER
 from jwt_redis.store import client, markers
 from jwt_redis.tokens import RefreshToken
@@ -127,6 +128,27 @@ def test_signals(alice: Any, heard: list[Any]) -> None:
         ("store_rolled_back", {"user": user, "sid": third}),
         ("session_ended", {"user": user, "sid": third, "reason": "store_rolled_back"}),
     ]
+
+
+@pytest.mark.parametrize("rotating", [True, False])
+@pytest.mark.parametrize("strategy", ["whitelist", "blacklist"])
+def test_once_everything_is_revoked_elsewhere_no_token_is_exchanged(
+    strategy: str, rotating: bool, alice: Any, store: Any, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of which this process has heard nothing: its copy of the marker is good for a while."""
+    settings.JWT_REDIS = {**settings.JWT_REDIS, "STRATEGY": strategy}
+    monkeypatch.setattr(markers, "MAX_AGE", 60.0)
+    token = sessions.open_session(alice)
+    sessions.rotate(token, alice, rotating=rotating)
+    seconds, microseconds = store.time()
+    store.hset("jwt:{log}:marker", "not_before", seconds * 1000 + microseconds // 1000)
+    known = markers.known()
+    assert known is not None and known.not_before_ms == 0
+    # Of one that was used a moment ago there would be grace.
+    with pytest.raises(RevokedToken, match="all_revoked"):
+        sessions.rotate(token, alice, rotating=rotating)
+    time.sleep(0.002)
+    assert sessions.rotate(sessions.open_session(alice), alice)
 
 
 def test_doing_it_again_says_nothing_again(alice: Any, heard: list[Any]) -> None:

@@ -610,6 +610,27 @@ async def test_nor_over_asyncio(alice: Any, cluster: Cluster, monkeypatch: pytes
             await sessions.arotate(token, alice)
 
 
+@pytest.mark.parametrize("strategy", ["whitelist", "blacklist"])
+def test_once_everything_is_revoked_no_token_is_exchanged_in_any_slot(
+    strategy: str, cluster: Cluster, django_user_model: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(markers, "MAX_AGE", 60.0)
+    users = [django_user_model.objects.create_user(f"user{number}") for number in range(12)]
+    with override_settings(JWT_REDIS={**settings.JWT_REDIS, "STRATEGY": strategy}):
+        tokens = [sessions.open_session(user) for user in users]
+        assert {sessions.rotate(token, user).rotation for token, user in zip(tokens, users, strict=True)} == {1}
+        moment = int(time.time() * 1000)
+        ask(cluster.owner_of("{log}"), "HSET", "jwt:{log}:marker", "not_before", moment)
+        for token, user in zip(tokens, users, strict=True):
+            copy = markers.known()
+            assert copy is not None and copy.not_before_ms < moment
+            # Of one that was used a moment ago there would be grace.
+            with pytest.raises(RevokedToken, match="all_revoked"):
+                sessions.rotate(token, user)
+        later = sessions.open_session(users[0])
+        assert sessions.rotate(later, users[0]).rotation == 1
+
+
 def test_what_is_good_once_is_so_in_whichever_slot(cluster: Cluster) -> None:
     uses = [[use_once(f"token {number}", nonce, 60) for nonce in ("one", "two")] for number in range(30)]
     assert uses == [[True, False]] * 30

@@ -41,13 +41,15 @@ def conversation(
             # The script cannot see the marker, which is in another slot.
             asked = read_trust()
             (found,) = yield [asked.args]
-            present, refused_keys = read_reply(asked, found)
+            present, refused_keys, not_before_ms = read_reply(asked, found)
             if present != store_id:
                 raise gate.UntrustedStore("the marker is missing, or is not the one that was trusted")
             if command.if_key_refused is not None and command.if_key_refused[0] in refused_keys:
                 # What an attempt before this one has ended is to be told of all the same.
                 yield from _log(command.logs_for, unlogged, store_id)
                 return [command.if_key_refused[1]]
+            if command.by_moment is not None:
+                command = command.by_moment(not_before_ms)
         reply = yield from _run_script(command, cluster, store_id)
         if cluster and command.logs_for is not None:
             unlogged += reply[0]

@@ -53,6 +53,8 @@ class Command(Generic[T]):
     # In Cluster, where the script does not see the marker: the name of a signing key, and what the command comes to
     # where that key is refused. Nothing is run then.
     if_key_refused: tuple[str, T] | None = None
+    # There too: the same command by the moment (ms) up to which everything is revoked, as the marker has it now.
+    by_moment: Callable[[int], Command[T]] | None = None
 
 
 def policy() -> tuple[str | int | float, ...]:

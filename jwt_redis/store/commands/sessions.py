@@ -111,32 +111,35 @@ def rotate(
     ``is_observing``: nothing ends a session, and the outcome tells what would. ``legacy_end``: when a token without a
     session has its end, in seconds of the epoch; it gets one. 0 for all others.
     """
-    args = (
-        claims.sid or "",
-        claims.jti,
-        claims.rotation or 0,
-        nonce,
-        int(config().refresh_grace * 1000),
-        lifetime,
-        ",".join(fingerprints),
-        device,
-        marker.not_before_ms,
-        marker.born_ms,
-        int(rotating),
-        legacy_end,
-        claims.iat,
-        seconds_of_session(lifetime),
-        config().max_sessions or 0,
-        int(is_observing),
-        claims.key,
-    )
+    refused = Rotation("gone", KEY_REVOKED, None, False)
 
     def parse(reply: Any) -> Rotation:
         outcome, reason, text, ended, is_adopted, made_room, place = reply
         return Rotation(outcome, reason, parse_session(text), bool(ended), bool(is_adopted), tuple(made_room), place)
 
-    refused = Rotation("gone", KEY_REVOKED, None, False)
-    return replace(on_user("rotate", claims.user, args, parse), if_key_refused=(claims.key, refused))
+    def by_moment(not_before_ms: int) -> Command[Rotation]:
+        args = (
+            claims.sid or "",
+            claims.jti,
+            claims.rotation or 0,
+            nonce,
+            int(config().refresh_grace * 1000),
+            lifetime,
+            ",".join(fingerprints),
+            device,
+            not_before_ms,
+            marker.born_ms,
+            int(rotating),
+            legacy_end,
+            claims.iat,
+            seconds_of_session(lifetime),
+            config().max_sessions or 0,
+            int(is_observing),
+            claims.key,
+        )
+        return on_user("rotate", claims.user, args, parse)
+
+    return replace(by_moment(marker.not_before_ms), if_key_refused=(claims.key, refused), by_moment=by_moment)
 
 
 def set_label(user: str, sid: str, label: str) -> Command[bool]:

@@ -47,11 +47,19 @@ def read_field(field: str) -> Command[str | None]:
     return Command((keys.marker_key(),), ("HGET", keys.marker_key(), field), lambda reply: reply)
 
 
-def read_trust() -> Command[tuple[str | None, frozenset[str]]]:
-    """Which store it is, and which signing keys are refused (HMGET)."""
+def read_trust() -> Command[tuple[str | None, frozenset[str], int]]:
+    """Which store it is, which signing keys are refused, and up to which moment (ms) everything is revoked (HMGET).
+    None in place of the store's id where the marker is damaged."""
     key = keys.marker_key()
-    fields = ("store_id", keys.REFUSED_KEYS)
-    return Command((key,), ("HMGET", key, *fields), lambda reply: (reply[0], read_names(reply[1])))
+    fields = ("store_id", keys.REFUSED_KEYS, "not_before")
+
+    def parse(reply: Any) -> tuple[str | None, frozenset[str], int]:
+        store_id, refused, not_before = reply
+        if not_before is not None and not is_number(not_before):
+            return None, frozenset(), 0
+        return store_id, read_names(refused), int(not_before or 0)
+
+    return Command((key,), ("HMGET", key, *fields), parse)
 
 
 def read_clock() -> Command[int]:

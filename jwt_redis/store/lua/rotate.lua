@@ -34,8 +34,10 @@ local function answer(outcome, reason)
     has_adopted and 1 or 0, made_room, places[sid] or '')
 end
 
--- On a single node with the very moment: whoever has stolen a key must not exchange what it signed for what another did.
-local refused = MARKER and redis.call('HGET', MARKER, 'refused_keys')
+-- On a single node by the marker itself, as the caller's copy may be a second old: what everything was revoked for must
+-- not be exchanged meanwhile, and whoever has stolen a key must not exchange what it signed for what another did.
+local marker = MARKER and redis.call('HMGET', MARKER, 'refused_keys', 'not_before') or {}
+local refused, all_revoked_ms = marker[1], tonumber(marker[2] or '') or tonumber(not_before)
 if refused and string.find(',' .. refused .. ',', ',' .. kid .. ',', 1, true) then return answer('gone', 'key_revoked') end
 
 -- A token from before there were sessions gets one, once. It counts as opened when the token was issued: whatever was
@@ -44,9 +46,8 @@ if is_damaged then return answer('gone', 'no_session') end
 local first_print = string.match(fingerprints, '^[^,]+') or ''
 if legacy_end > 0 and not sessions[sid] and not listed[jti] then
   local opened_ms = math.min(iat * 1000, NOW_MS)
-  local revoked_ms = MARKER and tonumber(redis.call('HGET', MARKER, 'not_before') or 0) or tonumber(not_before)
   if opened_ms <= (not_before_ms or 0) then return answer('gone', 'user_revoked') end
-  if opened_ms <= revoked_ms then return answer('gone', 'all_revoked') end
+  if opened_ms <= all_revoked_ms then return answer('gone', 'all_revoked') end
   local ends_at = math.floor(opened_ms / 1000) + max_age
   if math.min(legacy_end, ends_at) <= NOW then return answer('gone', 'session_expired') end
   s = {
@@ -64,7 +65,7 @@ if not s then
   if not sessions[sid] then return answer('gone', 'no_session') end
   return answer('gone', sessions[sid].ended_until and 'session_ended' or 'session_expired')
 end
-if s.opened_ms <= tonumber(not_before) then return answer('gone', 'all_revoked') end
+if s.opened_ms <= all_revoked_ms then return answer('gone', 'all_revoked') end
 if (is_adopted(sid) and s.used_ms or s.opened_ms) < tonumber(born) then return answer('gone', 'store_lost') end
 
 -- The first fingerprint is today's; the others are the same password under a former key.
