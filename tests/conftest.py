@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 from urllib.parse import urlparse
 
@@ -11,6 +11,7 @@ import redis
 
 from jwt_redis.testing.servers import RedisServer
 from tests.settings import REDIS_URL
+from tests.support.monitor import Monitor
 
 # By this name, and not by that of the entry point, which is there only where the package was installed.
 pytest_plugins = ["jwt_redis.testing.pytest_plugin"]
@@ -29,6 +30,12 @@ def jwt_redis_server(redis_server: RedisServer) -> Any:
     from jwt_redis.testing import PrivateRedis
 
     return PrivateRedis(redis_server)
+
+
+@pytest.fixture
+def monitor(redis_server: RedisServer) -> Callable[[], Monitor]:
+    """Called, it begins to listen."""
+    return lambda: Monitor(redis_server.port)
 
 
 @pytest.fixture
