@@ -46,13 +46,6 @@ def store(redis_server: RedisServer) -> Iterator[redis.Redis]:
 
 
 @pytest.fixture
-def patient(settings: Any) -> None:
-    """Redis is waited for longer. The default is for a machine with time to spare, and another thing is tested."""
-    options = {"SOCKET_TIMEOUT": 5.0, "SOCKET_CONNECT_TIMEOUT": 5.0}
-    settings.CACHES = {**settings.CACHES, "sessions": {**settings.CACHES["sessions"], "OPTIONS": options}}
-
-
-@pytest.fixture
 def alice(db: None) -> Any:
     from django.contrib.auth import get_user_model
 

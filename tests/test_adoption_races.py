@@ -14,14 +14,20 @@ from rest_framework_simplejwt import tokens as stock
 from jwt_redis.verdicts import adopted_sid
 from tests.support.legacy import aged
 from tests.support.server import http_server
-from tests.test_races import at_once, call, claims, is_let_in, login, refresh
+from tests.test_races import at_once, call, calm, claims, is_let_in, login, refresh
 
 
 @pytest.fixture(scope="module")
-def base(redis_server: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def served(redis_server: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     with http_server(folder := tmp_path_factory.mktemp("http"), settings="tests.projects.adopting_settings") as url:
         assert isinstance(folder, Path)
         yield url
+
+
+@pytest.fixture
+def base(served: str) -> str:
+    calm(served)
+    return served
 
 
 def legacy(kind: Any = stock.RefreshToken) -> Any:

@@ -45,7 +45,7 @@ def own(program: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Redi
 
 @pytest.fixture(scope="module")
 def site(program: str, own: RedisServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    environment = {"JWT_REDIS_TEST_URL": own.url, "JWT_REDIS_TEST_PATIENCE": "5"}
+    environment = {"JWT_REDIS_TEST_URL": own.url}
     folder = tmp_path_factory.mktemp(program)
     with http_server(
         folder, settings="tests.projects.event_settings", program=PROGRAMS[program], **environment

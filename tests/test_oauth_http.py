@@ -54,7 +54,6 @@ def site(request: Any, redis_server: RedisServer, tmp_path_factory: Any) -> Iter
         settings="tests.projects.oauth_settings",
         asgi=request.param == "asgi",
         JWT_REDIS_TEST_PROVIDERS=json.dumps(known),
-        JWT_REDIS_TEST_PATIENCE="5",
     ) as url:
         log = (folder / "provider.log").open("wb")
         command = [sys.executable, "-W", "ignore", "-m", "tests.support.openid_provider", str(port), url]

@@ -17,13 +17,35 @@ import requests
 
 from jwt_redis import sessions
 from tests.support.server import http_server
+from tests.support.topology import wait_for
 
 
 @pytest.fixture(scope="module")
-def base(redis_server: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def served(redis_server: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     folder: Path = tmp_path_factory.mktemp("http")
-    with http_server(folder, JWT_REDIS_TEST_PATIENCE="5") as url:
+    with http_server(folder) as url:
         yield url
+
+
+@pytest.fixture
+def base(served: str) -> str:
+    calm(served)
+    return served
+
+
+def calm(base: str) -> None:
+    """Redis was emptied before the test. One process mends it, and the others are 503 when that takes half a second."""
+    credentials = {"username": "bob", "password": "battery staple"}
+    with requests.Session() as http:
+        wait_for(lambda: http.post(f"{base}/auth/token/", credentials, timeout=20).status_code == 200, "bob is let in")
+        headers = {
+            "Authorization": f"Bearer {http.post(f'{base}/auth/token/', credentials, timeout=20).json()['access']}"
+        }
+
+    def check(_: int) -> int:
+        return requests.get(f"{base}/stateless/", headers=headers, timeout=20).status_code
+
+    wait_for(lambda: set(at_once(24, check)) == {200}, "every worker lets him in")
 
 
 _local = threading.local()

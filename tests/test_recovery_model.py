@@ -27,7 +27,7 @@ from jwt_redis.store import client, gate, markers
 from jwt_redis.testing.servers import RedisServer
 from jwt_redis.tokens import RefreshToken
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("patient")]
+pytestmark = [pytest.mark.django_db(transaction=True)]
 
 USERS = ("ann", "ben")
 who = st.sampled_from(USERS)

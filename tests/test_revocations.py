@@ -581,7 +581,7 @@ def fast_and_unjournalled() -> Any:
 
 @pytest.mark.parametrize("is_async", [False, True])
 @pytest.mark.parametrize("total", [400, pytest.param(10_000, marks=pytest.mark.slow)])
-def test_nothing_is_missed_and_nothing_comes_twice(is_async: bool, total: int, patient: None) -> None:
+def test_nothing_is_missed_and_nothing_comes_twice(is_async: bool, total: int) -> None:
     """Whoever listens leaves and comes back, at any moment and for any time."""
     rng = random.Random(7)
     with fast_and_unjournalled():

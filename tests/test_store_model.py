@@ -19,7 +19,7 @@ from jwt_redis.store import client, commands, gate
 from jwt_redis.testing.servers import RedisServer
 from jwt_redis.verdicts import Claims, decide
 
-pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("patient")]
+pytestmark = [pytest.mark.django_db]
 
 
 def execute(command: Any) -> Any:

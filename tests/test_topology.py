@@ -26,6 +26,7 @@ from jwt_redis.store import client, markers
 from jwt_redis.testing.servers import RedisServer
 from jwt_redis.verdicts import NO_KID
 from tests.support.topology import (
+    PATIENT,
     AclServer,
     Binary,
     Cluster,
@@ -43,9 +44,6 @@ from tests.support.topology import (
 
 # Revocations go to the database too, and count when they are committed.
 pytestmark = [pytest.mark.slow, pytest.mark.django_db(transaction=True)]
-
-# The limits of 0.25 s are not what is looked at here, and a busy machine may not keep them.
-PATIENT = {"SOCKET_TIMEOUT": 2, "SOCKET_CONNECT_TIMEOUT": 2}
 
 # What the application's Redis user needs, and no more: the keys, what they are read with, and what the scripts call.
 KEYS = ["~jwt:{*}", "~jwt:{*}:devices", "~jwt:{log}:marker", "~jwt:{log}:lock"]
@@ -184,7 +182,7 @@ async def until_available(question: Callable[[], Any], seconds: float = RECOVERY
 
 @pytest.mark.parametrize("binary", find_binaries(), ids=str)
 def test_each_server_that_is_here(alice: Any, binary: Binary) -> None:
-    with RedisServer(binary=binary.path) as server, pointed_at(server, options=PATIENT):
+    with RedisServer(binary=binary.path) as server, pointed_at(server):
         assert server.process is not None and ask(server, "INFO", "server")["process_id"] == server.process.pid
         assert_everything_works(alice)
         assert_commands_work(alice)
@@ -192,7 +190,7 @@ def test_each_server_that_is_here(alice: Any, binary: Binary) -> None:
 
 @pytest.mark.parametrize("binary", find_binaries(), ids=str)
 async def test_each_server_that_is_here_over_asyncio(alice: Any, binary: Binary) -> None:
-    with RedisServer(binary=binary.path) as server, pointed_at(server, options=PATIENT):
+    with RedisServer(binary=binary.path) as server, pointed_at(server):
         async with closing_client():
             await assert_everything_works_async(alice)
 
@@ -208,7 +206,7 @@ def tls() -> Iterator[RedisServer]:
 
 def test_tls_with_client_certificates(alice: Any, tls: RedisServer) -> None:
     ask(tls, "FLUSHALL")
-    with pointed_at(tls, options=PATIENT):
+    with pointed_at(tls):
         assert tls.url.startswith("rediss://")
         assert_everything_works(alice)
         assert_commands_work(alice)
@@ -216,14 +214,14 @@ def test_tls_with_client_certificates(alice: Any, tls: RedisServer) -> None:
 
 async def test_tls_with_client_certificates_over_asyncio(alice: Any, tls: RedisServer) -> None:
     ask(tls, "FLUSHALL")
-    with pointed_at(tls, options=PATIENT):
+    with pointed_at(tls):
         async with closing_client():
             await assert_everything_works_async(alice)
 
 
 def test_who_has_no_good_certificate_reaches_nothing(alice: Any, tls: RedisServer, tmp_path: Any) -> None:
     """Neither the client without one, nor the client that the server cannot prove itself to."""
-    with pointed_at(tls, options=PATIENT):
+    with pointed_at(tls):
         _, access, _ = sign_in(alice)
     strange = make_certificates(tmp_path)
     anonymous = {"ssl_certfile": None, "ssl_keyfile": None}
@@ -259,7 +257,7 @@ def assert_outlives_a_crash(user: Any, server: RedisServer) -> None:
 
 
 def test_the_least_rights_suffice(alice: Any, acl: AclServer) -> None:
-    with pointed_at(acl, options=PATIENT):
+    with pointed_at(acl):
         assert_everything_works(alice)
         assert_outlives_a_crash(alice, acl)
         acl.change(*(f"+{name}" for name in CLEANUP))
@@ -267,7 +265,7 @@ def test_the_least_rights_suffice(alice: Any, acl: AclServer) -> None:
 
 
 async def test_the_least_rights_suffice_over_asyncio(alice: Any, acl: AclServer) -> None:
-    with pointed_at(acl, options=PATIENT):
+    with pointed_at(acl):
         async with closing_client():
             await assert_everything_works_async(alice)
 
@@ -281,7 +279,7 @@ def test_each_of_them_is_needed(alice: Any, acl: AclServer) -> None:
         ask(acl, "FLUSHALL")
         ask(acl, "SCRIPT FLUSH")
         acl.change(*changes)
-        with pointed_at(acl, options=PATIENT):
+        with pointed_at(acl):
             try:
                 assert_everything_works(alice)
                 assert_outlives_a_crash(alice, acl)
@@ -294,7 +292,7 @@ def test_each_of_them_is_needed(alice: Any, acl: AclServer) -> None:
 
 def test_what_is_good_once_needs_a_key_of_its_own(acl: AclServer) -> None:
     """A logout token of an OpenID provider, a client's assertion."""
-    with pointed_at(acl, options=PATIENT):
+    with pointed_at(acl):
         with pytest.raises(RevocationUnavailable):
             use_once("a", "one", 60)
         acl.change("~jwt:{*}:once")
@@ -305,7 +303,7 @@ def test_what_is_good_once_needs_a_key_of_its_own(acl: AclServer) -> None:
 
 def test_a_near_cache_needs_to_read_the_log(alice: Any, acl: AclServer) -> None:
     near = {**settings_for(acl)["JWT_REDIS"], "NEAR_CACHE": {"lease": 1.0}}
-    with pointed_at(acl, options=PATIENT), override_settings(JWT_REDIS=near):
+    with pointed_at(acl), override_settings(JWT_REDIS=near):
         token = sessions.open_session(alice).access_token
         acl.change("+xread")
         sessions.check(token)
@@ -332,7 +330,7 @@ def test_status_lists_need_to_be_written(alice: Any, acl: AclServer) -> None:
 
     def works() -> None:
         ask(acl, "FLUSHALL")
-        with pointed_at(acl, options=PATIENT), override_settings(JWT_REDIS=publishing):
+        with pointed_at(acl), override_settings(JWT_REDIS=publishing):
             token = sessions.open_session(alice)
             sessions.rotate(token, alice)
             list_id = token["status"]["status_list"]["uri"].rpartition("/")[2]
@@ -361,7 +359,7 @@ def test_another_database_needs_select_too(alice: Any, acl: AclServer) -> None:
 
 
 def test_a_user_whose_rights_are_gone_is_503_and_not_401(alice: Any, acl: AclServer) -> None:
-    with pointed_at(acl, options=PATIENT):
+    with pointed_at(acl):
         _, access, token = sign_in(alice)
         acl.change("-@all")
         assert ask_with(access)[0] == 503 and refresh(token).status_code == 503
@@ -386,7 +384,7 @@ def test_the_user_reaches_nothing_else(acl: AclServer) -> None:
 
 @pytest.fixture
 def unix() -> Iterator[RedisServer]:
-    with unix_server() as server, pointed_at(server, options=PATIENT):
+    with unix_server() as server, pointed_at(server):
         yield server
 
 

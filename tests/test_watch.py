@@ -160,7 +160,6 @@ async def test_renewed_in_time_it_has_not_run_out() -> None:
         assert await watched.wait(0.1) is None
 
 
-@pytest.mark.usefixtures("patient")
 async def test_all_share_one_follower(store: redis.Redis) -> None:
     tokens = [await access_of(number) for number in range(30)]
     # A loop that was closed at once, as by a former test, has not closed its sockets yet.
@@ -180,7 +179,6 @@ async def test_all_share_one_follower(store: redis.Redis) -> None:
         await one.__aexit__(None, None, None)
 
 
-@pytest.mark.usefixtures("patient")
 @override_settings(JWT_REDIS={**django_settings.JWT_REDIS, "JOURNAL": False})
 async def test_each_subscribes_while_each_is_revoked() -> None:
     """Whichever comes first: nobody stays who was revoked. (A database in memory is locked by who is at it.)"""

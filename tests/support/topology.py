@@ -785,10 +785,15 @@ def settings_for(place: Place, *, options: dict[str, Any] | None = None, **jwt_r
     return {"CACHES": {_ALIAS: alias}, "JWT_REDIS": {"ALIAS": _ALIAS, **jwt_redis}}
 
 
+PATIENT = {"SOCKET_TIMEOUT": 2.0, "SOCKET_CONNECT_TIMEOUT": 2.0}
+
+
 @contextlib.contextmanager
 def pointed_at(place: Place, *, options: dict[str, Any] | None = None, **jwt_redis: Any) -> Iterator[None]:
-    """The settings lead to ``place``; see :func:`settings_for`."""
+    """The settings lead to ``place``; see :func:`settings_for`. A single server is waited for for as long as a busy
+    machine may need, and where several are, the package's own limits are part of what is looked at."""
     environment = place.environment if isinstance(place, Cluster) else {}
+    options = {**(PATIENT if isinstance(place, RedisServer) else {}), **(options or {})}
     with pytest.MonkeyPatch.context() as patch:
         for name, value in environment.items():
             patch.setenv(name, value)
