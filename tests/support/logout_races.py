@@ -335,6 +335,17 @@ def at_once(number: int) -> Iterator[Callable[[], None]]:
     yield lambda: barrier.wait(PATIENCE) and None
 
 
+def log_out_at_last(**changes: Any) -> Any:
+    """As a provider does, which comes again. SQLite's one writer may be a request that waits for the journal."""
+    deadline = time.monotonic() + 120
+    while True:
+        answer = log_out(**changes)
+        is_passing = answer.status_code == 400 and answer.json()["error"] == "temporarily_unavailable"
+        if not is_passing or connection.vendor != "sqlite" or time.monotonic() > deadline:
+            return answer
+        time.sleep(0.1)
+
+
 def test_a_logout_by_subject_amid_fifty_sign_ins(alice: Any, elsewhere: Elsewhere) -> None:
     iat = now() - 5
 
@@ -347,7 +358,7 @@ def test_a_logout_by_subject_amid_fifty_sign_ins(alice: Any, elsewhere: Elsewher
         signing_in = [elsewhere.do(one, number) for number in range(50)]
         start()
         time.sleep(0.1)
-        assert log_out(sid=...).status_code == 200
+        assert log_out_at_last(sid=...).status_code == 200
         # From here on no answer may be good for anybody.
         answers = [future.result(180) for future in signing_in]
     given = [answer.json()["refresh"] for answer in answers if answer.status_code == 200]
@@ -413,7 +424,7 @@ def test_a_logout_by_subject_against_other_processes(alice: Any) -> None:
         # One has committed, others are on their way.
         assert workers[0].stdout is not None
         tokens.append(workers[0].stdout.readline().strip())
-        assert log_out(sid=...).status_code == 200
+        assert log_out_at_last(sid=...).status_code == 200
         for worker in workers:
             out, _ = worker.communicate(timeout=180)
             assert worker.returncode == 0
