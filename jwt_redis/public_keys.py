@@ -235,7 +235,7 @@ def verified(
         found = PyJWS(options=options).decode_complete(raw.encode("ascii"), key, algorithms=[algorithm])
     except jwt.InvalidSignatureError:
         raise BadSignature("the signature is not good") from None
-    except (PyJWTError, NotImplementedError, *CRASHES):
+    except (PyJWTError, NotImplementedError, *CRASHES):  # the second is PyJWT's, of what it does not know
         raise BadSignature("the signature cannot be verified with the key that is named") from None
     return found["header"], _claims(found["payload"])
 

@@ -572,6 +572,12 @@ async def test_in_cluster_over_asyncio(alice: Any, cluster: Cluster) -> None:
         await assert_everything_works_async(alice)
 
 
+@pytest.fixture
+def users(django_user_model: Any) -> list[Any]:
+    """So many that each node has some."""
+    return [django_user_model.objects.create_user(f"user{number}") for number in range(12)]
+
+
 def refuse_elsewhere(cluster: Cluster, kid: str) -> None:
     """As another process does, of which this one has heard nothing: its copy of the marker is good for a while."""
     ask(cluster.owner_of("{log}"), "HSET", "jwt:{log}:marker", "refused_keys", kid)
@@ -579,10 +585,9 @@ def refuse_elsewhere(cluster: Cluster, kid: str) -> None:
 
 @pytest.mark.parametrize("observing", [False, True])
 def test_a_leaked_keys_refresh_token_is_exchanged_in_no_slot(
-    observing: bool, cluster: Cluster, django_user_model: Any, monkeypatch: pytest.MonkeyPatch
+    observing: bool, cluster: Cluster, users: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(markers, "MAX_AGE", 60.0)
-    users = [django_user_model.objects.create_user(f"user{number}") for number in range(12)]
     with override_settings(JWT_REDIS={**settings.JWT_REDIS, "OBSERVE": observing}):
         used = [sessions.open_session(user) for user in users]
         fresh = [sessions.open_session(user) for user in users]
@@ -610,10 +615,9 @@ async def test_nor_over_asyncio(alice: Any, cluster: Cluster, monkeypatch: pytes
 
 @pytest.mark.parametrize("strategy", ["whitelist", "blacklist"])
 def test_once_everything_is_revoked_no_token_is_exchanged_in_any_slot(
-    strategy: str, cluster: Cluster, django_user_model: Any, monkeypatch: pytest.MonkeyPatch
+    strategy: str, cluster: Cluster, users: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(markers, "MAX_AGE", 60.0)
-    users = [django_user_model.objects.create_user(f"user{number}") for number in range(12)]
     with override_settings(JWT_REDIS={**settings.JWT_REDIS, "STRATEGY": strategy}):
         tokens = [sessions.open_session(user) for user in users]
         assert {sessions.rotate(token, user).rotation for token, user in zip(tokens, users, strict=True)} == {1}
@@ -635,8 +639,7 @@ def test_what_is_good_once_is_so_in_whichever_slot(cluster: Cluster) -> None:
     assert all(drop_use(f"token {number}", "one") for number in range(30))
 
 
-def test_users_on_every_node(cluster: Cluster, django_user_model: Any) -> None:
-    users = [django_user_model.objects.create_user(f"user{number}") for number in range(12)]
+def test_users_on_every_node(cluster: Cluster, users: list[Any]) -> None:
     assert {cluster.owner_of(key_of(user)).port for user in users} == {node.port for node in cluster.primaries()}
     for user in users:
         sid, access, token = sign_in(user)

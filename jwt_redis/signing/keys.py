@@ -113,7 +113,7 @@ def make_key(kid: str, alg: str, material: str | bytes | Mapping[str, Any]) -> K
         _check_use(kid, jwk)
     try:
         algorithm = jwt.PyJWS().get_algorithm_by_name(alg)
-    except NotImplementedError as error:
+    except NotImplementedError as error:  # PyJWT's, of an algorithm that it knows and cannot do by itself
         raise ValueError(f"{kid}: {alg} needs the package cryptography: pip install 'jwt_redis[keys]'") from error
     try:
         prepared: Any = algorithm.from_jwk(jwk) if jwk is not None else algorithm.prepare_key(material)
