@@ -60,6 +60,7 @@ class Looker:
 
     def here(self, picture: str = "") -> None:
         """Look at the page that is open. ``picture``: of which there is one in the documentation."""
+        self.one.page.wait_for_load_state()
         # By the debugger's protocol, for which the page's Content-Security-Policy does not matter.
         self.one.page.evaluate(_AXE)
         for size, scheme in _LOOKS:

@@ -70,24 +70,28 @@ class Person:
         self.sees("Hello " + name)
 
     def click(self, name: str) -> None:
-        """A link of the header."""
-        self.page.get_by_role("navigation", name="Main").get_by_role("link", name=name).click()
+        """A link of the header, and the page that it leads to."""
+        # A click alone is over when the answer's headers have come, and nothing of the page.
+        with self.page.expect_navigation():
+            self.page.get_by_role("navigation", name="Main").get_by_role("link", name=name).click()
 
     def press(self, name: str) -> None:
         """A button, by its whole name."""
         self.page.get_by_role("button", name=name, exact=True).click()
 
     def sees(self, text: str) -> None:
-        """The text is there, or comes."""
+        """The text is there, or comes, and the rest of its page."""
         self.page.get_by_text(text).first.wait_for()
+        self.page.wait_for_load_state()
 
     def sees_not(self, text: str) -> None:
         """The text is not there, or goes."""
         self.page.get_by_text(text).first.wait_for(state="hidden")
 
     def sees_heading(self, text: str) -> None:
-        """The page, or a part of it, is called that, or will be."""
+        """The page, or a part of it, is called that, or will be, and the rest of it is there."""
         self.page.get_by_role("heading", name=text).wait_for()
+        self.page.wait_for_load_state()
 
     def device(self, name: str) -> Locator:
         """A row of the list of devices."""

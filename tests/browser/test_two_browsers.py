@@ -59,7 +59,7 @@ def test_one_that_is_signed_out_from_the_other_falls_out(two: tuple[Person, Pers
     laptop.click("Devices")
     laptop.device("Safari").get_by_role("button", name="Sign out").click()
     laptop.sees("was signed out.")
-    assert laptop.page.get_by_role("heading", name="1 device").is_visible()
+    laptop.sees_heading("1 device")
     _assert_is_out(phone, "You signed out, here or on another device.")
     _assert_is_in(laptop)
 
