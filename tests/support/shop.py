@@ -46,7 +46,7 @@ SIMPLE_JWT = {
     "BLACKLIST_AFTER_ROTATION": True,
 }
 """
-# The five lines of docs/how-to/from-simplejwt.md.
+# The five lines of docs/how-to/from-simplejwt.md, and patience with a machine that runs tests.
 SWITCHED = """
 import os
 
@@ -54,7 +54,11 @@ import jwt_redis
 from shop.settings import *
 
 INSTALLED_APPS += ["jwt_redis"]
-CACHES["sessions"] = {"BACKEND": "django_redis.cache.RedisCache", "LOCATION": os.environ["SHOP_REDIS"]}
+CACHES["sessions"] = {
+    "BACKEND": "django_redis.cache.RedisCache",
+    "LOCATION": os.environ["SHOP_REDIS"],
+    "OPTIONS": {"SOCKET_TIMEOUT": 5.0, "SOCKET_CONNECT_TIMEOUT": 5.0},
+}
 REST_FRAMEWORK["DEFAULT_AUTHENTICATION_CLASSES"] = ["jwt_redis.authentication.JWTAuthentication"]
 SIMPLE_JWT |= jwt_redis.simplejwt_settings()
 JWT_REDIS = {"ALIAS": "sessions", "LEGACY_TOKENS": "adopt"}
