@@ -36,7 +36,8 @@ from jwt_redis.store import client
 from jwt_redis.testing.servers import RedisServer
 from tests.oracle.link import Link
 from tests.projects.async_urls import StatelessMiddleware
-from tests.support.topology import pointed_at, wait_for
+from tests.support.topology import pointed_at
+from tests.support.waiting import wait_for
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

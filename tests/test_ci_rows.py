@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.server import ROOT
-from tests.support.topology import wait_for
+from tests.support.waiting import wait_for
 
 MAKEFILE = """
 first:

@@ -24,7 +24,7 @@ from tests.support.neighbours import (
     site,
     source_of,
 )
-from tests.support.topology import wait_for
+from tests.support.waiting import wait_for
 
 NEW = "staple battery 9"
 

@@ -23,7 +23,7 @@ from tests.support.neighbours import (
     site,
     source_of,
 )
-from tests.support.topology import wait_for
+from tests.support.waiting import wait_for
 
 
 @pytest.fixture(scope="module")

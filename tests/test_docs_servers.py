@@ -18,7 +18,8 @@ from jwt_redis import sessions
 from jwt_redis.exceptions import RevocationUnavailable
 from jwt_redis.testing.servers import RedisServer
 from tests.support.blocks import ROOT, blocks, commands, matches
-from tests.support.topology import Cluster, Sentinels, ask, make_certificates, tls_binary, wait_for
+from tests.support.topology import Cluster, Sentinels, ask, make_certificates, tls_binary
+from tests.support.waiting import wait_for
 from tests.test_docs_blocks import directives
 from tests.test_topology import assert_everything_works, assert_lives, assert_refused, sign_in
 

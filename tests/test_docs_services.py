@@ -12,7 +12,7 @@ import pytest
 
 from jwt_redis.testing.servers import RedisServer, die_with_parent
 from tests.support.blocks import ROOT, Block, blocks
-from tests.support.topology import wait_for
+from tests.support.waiting import wait_for
 from tests.test_docs_blocks import exchange
 
 PAGE = ROOT / "docs/how-to/microservices.md"

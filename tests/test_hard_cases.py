@@ -25,7 +25,8 @@ from jwt_redis.recovery import pending, rows, stores
 from jwt_redis.store import client, gate, markers
 from jwt_redis.testing.servers import RedisServer, free_port
 from jwt_redis.tokens import RefreshToken
-from tests.support.topology import pointed_at, wait_for
+from tests.support.topology import pointed_at
+from tests.support.waiting import wait_for
 from tests.test_recovery import Pair, _restore, _state, answers, reason, roll_back, snapshot
 
 pytestmark = pytest.mark.django_db(transaction=True)

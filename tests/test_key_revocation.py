@@ -39,7 +39,7 @@ from jwt_redis.testing.servers import RedisServer
 from jwt_redis.tokens import AccessToken, RefreshToken
 from jwt_redis.verdicts import NO_KID, read_claims
 from tests.support.server import http_server
-from tests.support.topology import wait_for
+from tests.support.waiting import wait_for
 from tests.test_near_cache import start_following
 from tests.test_redis_failure import bearer, pointed_at
 

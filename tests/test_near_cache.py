@@ -27,7 +27,8 @@ from jwt_redis.near_cache import follower as following
 from jwt_redis.store import client, commands, gate
 from jwt_redis.testing.servers import RedisServer
 from jwt_redis.tokens import AccessToken, RefreshToken
-from tests.support.topology import pointed_at, wait_for
+from tests.support.topology import pointed_at
+from tests.support.waiting import wait_for
 from tests.urls import WhoAmI
 
 pytestmark = pytest.mark.django_db(transaction=True)

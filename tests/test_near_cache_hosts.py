@@ -22,7 +22,7 @@ import pytest
 
 from jwt_redis.testing.servers import RedisServer, die_with_parent, free_port
 from tests.oracle.world import ROOT, RevokerProcess, environment, prepare, set_back_birth
-from tests.support.topology import wait_for
+from tests.support.waiting import wait_for
 
 LEASE = 1.0
 # So often each process has to answer before it is believed to do so always.

@@ -13,7 +13,8 @@ import pytest
 from jwt_redis import near_cache, operations, sessions
 from jwt_redis.store import client
 from tests.oracle.world import KINDS, LOG, Report, World, prepare, world
-from tests.support.topology import Cluster, Sentinels, wait_for
+from tests.support.topology import Cluster, Sentinels
+from tests.support.waiting import wait_for
 from tests.test_staleness import assert_kept, begin, paused
 
 pytestmark = pytest.mark.slow

@@ -20,7 +20,8 @@ from jwt_redis.store.breaker import Breaker
 from jwt_redis.testing.servers import RedisServer
 from jwt_redis.tokens import AccessToken, RefreshToken
 from tests.oracle.world import set_back_birth
-from tests.support.topology import pointed_at, wait_for
+from tests.support.topology import pointed_at
+from tests.support.waiting import wait_for
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

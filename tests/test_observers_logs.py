@@ -23,7 +23,8 @@ from jwt_redis.exceptions import RevocationUnavailable
 from jwt_redis.store import client
 from jwt_redis.testing.servers import RedisServer
 from tests.oracle.world import set_back_birth
-from tests.support.topology import pointed_at, wait_for
+from tests.support.topology import pointed_at
+from tests.support.waiting import wait_for
 
 ROOT = Path(__file__).parent.parent
 PAGE = (ROOT / "docs/reference/observability.md").read_text()

@@ -24,7 +24,7 @@ from jwt_redis.testing.servers import RedisServer
 from tests.oracle.world import set_back_birth
 from tests.support.process_header import PROCESS
 from tests.support.server import ROOT, http_server
-from tests.support.topology import wait_for
+from tests.support.waiting import wait_for
 
 SETTINGS = "tests.projects.observed_settings"
 WORKERS = 2

@@ -17,7 +17,7 @@ import requests
 
 from jwt_redis import sessions
 from tests.support.server import http_server
-from tests.support.topology import wait_for
+from tests.support.waiting import wait_for
 
 
 @pytest.fixture(scope="module")

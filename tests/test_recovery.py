@@ -18,7 +18,8 @@ from jwt_redis.models import Revocation
 from jwt_redis.recovery import pending
 from jwt_redis.store import client, gate, markers
 from jwt_redis.testing.servers import RedisServer
-from tests.support.topology import pointed_at, wait_for
+from tests.support.topology import pointed_at
+from tests.support.waiting import wait_for
 
 # Within a test's own transaction nothing would ever count as committed.
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -28,7 +28,8 @@ from jwt_redis.revocations import Event, Following, follow
 from jwt_redis.store import gate
 from jwt_redis.testing.servers import RedisServer
 from jwt_redis.tokens import AccessToken
-from tests.support.topology import Cluster, Sentinels, pointed_at, wait_for
+from tests.support.topology import Cluster, Sentinels, pointed_at
+from tests.support.waiting import wait_for
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

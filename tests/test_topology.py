@@ -39,8 +39,8 @@ from tests.support.topology import (
     settings_for,
     tls_server,
     unix_server,
-    wait_for,
 )
+from tests.support.waiting import wait_for
 
 # Revocations go to the database too, and count when they are committed.
 pytestmark = [pytest.mark.slow, pytest.mark.django_db(transaction=True)]

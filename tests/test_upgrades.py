@@ -30,7 +30,7 @@ from jwt_redis.store import client, commands, gate, markers
 from jwt_redis.testing.servers import free_port
 from jwt_redis.tokens import AccessToken, RefreshToken, SlidingToken
 from tests.support.server import ROOT
-from tests.support.topology import wait_for
+from tests.support.waiting import wait_for
 from tests.upgrades import settings as lasting
 
 FOLDER = ROOT / "tests/upgrades"

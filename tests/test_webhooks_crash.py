@@ -19,7 +19,7 @@ from benchmarks.postgres import NoPostgresError, PostgresServer
 from jwt_redis.testing.servers import RedisServer, die_with_parent, free_port
 from tests.support.receiver import listening
 from tests.support.server import ROOT
-from tests.support.topology import wait_for
+from tests.support.waiting import wait_for
 from tests.test_webhooks import ISSUER, KEY, PEM
 
 pytestmark = pytest.mark.slow

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from jwt_redis.testing.servers import RedisServer
-from tests.support.topology import ask, wait_for
+from tests.support.topology import ask
+from tests.support.waiting import wait_for
 
 _CHUNK = 65536
 

@@ -6,7 +6,8 @@ import time
 from typing import Any
 
 from tests.chaos.world import BOTH, Scenario, World
-from tests.support.topology import Cluster, Sentinels, ask, wait_for
+from tests.support.topology import Cluster, Sentinels, ask
+from tests.support.waiting import wait_for
 
 
 def _fail_over(world: World) -> float:

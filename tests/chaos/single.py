@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from jwt_redis.testing.servers import RedisServer
 from tests.chaos.world import BLACKLIST, BOTH, WHITELIST, Scenario, World
-from tests.support.topology import wait_for
+from tests.support.waiting import wait_for
 
 
 def _server(password: str = "", **options: str) -> Callable[[], RedisServer]:
