@@ -250,14 +250,14 @@ async def test_the_reply_to_a_cancelled_request_answers_nobody_else(what: str, s
         alive, ended = await sessions.aopen_session(user_of(1)), await sessions.aopen_session(user_of(2))
         await sessions.aend_session(user_of(2), ended["sid"])
         assert (await sessions.acheck(alive.access_token)).allowed
-        link.delay = 0.05
+        link.hold(requests=False)
         task = asyncio.ensure_future(CANCELLED[what](alive if what != "an end" else ended))
         await asyncio.sleep(0.02)
         assert not task.done()
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        link.delay = 0.0
+        asyncio.get_running_loop().call_later(0.03, link.release)
         for _ in range(3):
             assert (await sessions.acheck(ended.access_token)).reason == "session_ended"
             assert (await sessions.acheck(alive.access_token)).allowed

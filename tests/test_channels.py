@@ -229,15 +229,16 @@ async def test_a_good_bye_that_takes_long_and_fails_keeps_nobody_in(site: str) -
 
 
 async def test_it_is_closed_when_the_token_has_run_out(site: str) -> None:
-    who = shortened(await signed_in(site))
+    who = shortened(await signed_in(site), 6)
     async with dial(site, headers=bearer(who)) as socket:
         assert await closed(socket) == (4401, "token_expired")
 
 
 async def test_another_token_keeps_it_open(site: str) -> None:
-    who = shortened(await signed_in(site), 4)
-    younger = await signed_in(site)
+    who, younger = await signed_in(site), await signed_in(site)
     stranger = await asyncio.to_thread(sign_in_as, site, "bob", "battery staple")
+    # Last of all: by now it runs out.
+    who = shortened(who, 8)
     async with dial(site, "graceful/", headers=bearer(who)) as socket:
         await socket.recv()
 
@@ -253,7 +254,7 @@ async def test_another_token_keeps_it_open(site: str) -> None:
         assert "echo" in await socket.recv()
         # It runs out, and there is a grace.
         async with asyncio.timeout(15):
-            assert json.loads(await socket.recv()) == {"type": "token_expired", "grace": 3.0}
+            assert json.loads(await socket.recv()) == {"type": "token_expired", "grace": 6.0}
         answer = await offer(younger["access"])
         assert answer["type"] == "reauthenticated" and 200 < answer["expires_in"] <= 300
         await socket.send("x")
@@ -271,11 +272,10 @@ def sign_in_as(base: str, name: str, password: str) -> dict[str, Any]:
 
 
 async def test_a_grace_ends_and_is_no_reprieve(site: str) -> None:
-    who = shortened(await signed_in(site))
-    other, younger = await signed_in(site), await signed_in(site)
+    who, other, younger = await signed_in(site), await signed_in(site), await signed_in(site)
     async with (
-        dial(site, "graceful/", headers=bearer(who)) as socket,
-        dial(site, "graceful/", headers=bearer(shortened(other))) as ended,
+        dial(site, "graceful/", headers=bearer(shortened(who, 6))) as socket,
+        dial(site, "graceful/", headers=bearer(shortened(other, 6))) as ended,
     ):
         for one in (socket, ended):
             await one.recv()

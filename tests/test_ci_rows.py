@@ -25,7 +25,7 @@ beside:
 bad:
 	@while [ ! -s long.pid ]; do sleep 0.05; done; echo it is bad; exit 3
 long:
-	@sleep 1000 & echo $$! > part; mv part long.pid; echo long has begun; wait
+	@sleep 1000 & echo $$! > part; echo long has begun; mv part long.pid; wait
 stubborn:
 	@trap '' TERM; (sleep 1000; sleep 1000) & echo $$! > part; mv part long.pid; while true; do wait; done
 """
@@ -71,7 +71,7 @@ def test_one_that_fails_ends_the_others(tmp_path: Path) -> None:
     assert "it is bad" in said.partition("== make bad: failed")[2]
     assert "long has begun" in said.partition("== make long: was ended")[2]
     assert "make second" not in said
-    assert is_gone(tmp_path)
+    wait_for(lambda: is_gone(tmp_path), "nothing is left")
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
@@ -82,7 +82,7 @@ def test_a_signal_ends_all(tmp_path: Path, number: signal.Signals) -> None:
     said, _ = running.communicate(timeout=60)
     assert running.returncode == 128 + number, said
     assert "make second" not in said
-    assert is_gone(tmp_path)
+    wait_for(lambda: is_gone(tmp_path), "nothing is left")
 
 
 @pytest.mark.slow

@@ -31,6 +31,7 @@ from jwt_redis.models import Revocation
 from jwt_redis.testing.servers import RedisServer
 from tests.support.pages import Document, read
 from tests.support.server import ROOT
+from tests.support.topology import PATIENT
 from tests.test_device_page import (
     DEVICES,
     EVERYWHERE,
@@ -77,7 +78,7 @@ def sign_in(user: Any, agent: str = FIREFOX, ip: str = "192.0.2.1") -> str:
 
 
 def caches_of(server: RedisServer) -> Any:
-    return {"sessions": {"BACKEND": "django_redis.cache.RedisCache", "LOCATION": server.url}}
+    return {"sessions": {"BACKEND": "django_redis.cache.RedisCache", "LOCATION": server.url, "OPTIONS": PATIENT}}
 
 
 def live(user: Any) -> set[str]:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from django.conf import settings
 from django.test import override_settings
 from hypothesis import given
+from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from jwt_redis.keys import user_tag
@@ -75,6 +76,7 @@ def test_a_user_whose_id_is_no_plain_word() -> None:
 IDS = st.sampled_from([f"{letter}" * 22 for letter in "ABCDEF"])
 
 
+@hypothesis_settings(deadline=None)
 @given(
     st.lists(
         st.tuples(

@@ -167,7 +167,7 @@ def test_a_sliding_token_lives_and_dies_with_its_session(alice: Any, sliding: No
     header = {"HTTP_AUTHORIZATION": f"Bearer {token}"}
     assert http.get("/whoami/", **header).status_code == 200
     # For as long as it may be refreshed: a day.
-    assert abs(store.ttl(f"jwt:{{{alice.pk}}}") - 86460) <= 2
+    assert abs(store.ttl(f"jwt:{{{alice.pk}}}") - 86460) <= 30
     renewed = slide(token).json()["token"]
     old, new = SlidingToken(token), SlidingToken(renewed)
     assert (new["jti"], new["sid"], new["refresh_exp"]) == (old["jti"], old["sid"], old["refresh_exp"])

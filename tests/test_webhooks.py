@@ -55,7 +55,8 @@ QUICK = {
     "signing_key": PEM,
     "networks": ["127.0.0.0/8"],
     "allow_http": True,
-    "timeout": 2.0,
+    # For a machine that does much else: what is to run into it says so.
+    "timeout": 10.0,
     "first_delay": 0.01,
     "longest_delay": 0.02,
 }
@@ -413,12 +414,17 @@ def test_until_it_is_taken_it_is_the_same_token(endpoint: Endpoint, receiver: Re
         lambda request: request.wfile.write(b"HTTP/1.1 202 OK\r\nX: " + b"x" * 1_000_000),
     ],
 )
-def test_anything_but_202_and_err_may_pass(behave: Any, endpoint: Endpoint, receiver: Receiver, alice: Any) -> None:
+def test_anything_but_202_and_err_may_pass(
+    behave: Any, endpoint: Endpoint, receiver: Receiver, alice: Any, configure: Configure
+) -> None:
+    if behave is trickling:
+        configure(timeout=1.0)
     end_one(alice)
     endpoint.behave = behave
     assert deliver() == Tally(failed=1)
     row = only_row()
     assert row.dead_at is None and row.said and len(row.said) < 600 and row.lease == ""
+    configure()
     endpoint.behave = accept
     due_now()
     assert deliver() == Tally(delivered=1)
@@ -558,16 +564,21 @@ def test_pauses_grow_up_to_a_bound_and_a_receiver_may_ask_for_longer(
     endpoint.behave = answering(503)
     pauses = []
     for _attempt in range(6):
+        before = timezone.now()
         assert deliver().failed == 1
-        pauses.append((only_row().due_at - timezone.now()).total_seconds())
+        due = only_row().due_at
+        # Between the two it was decided.
+        pauses.append(((due - before).total_seconds(), (due - timezone.now()).total_seconds()))
         due_now()
     bounds = [10, 20, 40, 80, 100, 100]
-    assert all(bound / 2 - 1 <= pause <= bound for pause, bound in zip(pauses, bounds, strict=True))
+    assert all(bound / 2 <= most and least <= bound for (most, least), bound in zip(pauses, bounds, strict=True))
     Delivery.objects.update(attempts=0)
     for asked, least in (("60", 59), ("999999", 99), ("tomorrow", 4)):
         endpoint.behave = answering(503, Retry_After=asked)
+        before = timezone.now()
         deliver()
-        assert least <= (only_row().due_at - timezone.now()).total_seconds() <= 100
+        due = only_row().due_at
+        assert least <= (due - before).total_seconds() and (due - timezone.now()).total_seconds() <= 100
         Delivery.objects.update(attempts=0)
         due_now()
 
@@ -739,7 +750,7 @@ def leading_to(*addresses: str) -> Lookup:
 def test_a_name_that_nobody_answers_for_holds_up_nobody_else(
     endpoint: Endpoint, receiver: Receiver, alice: Any, names: dict[str, Lookup], configure: Configure
 ) -> None:
-    configure(timeout=0.5)
+    configure(timeout=5.0)
     is_over = threading.Event()
     lookups: list[int] = []
 
@@ -757,7 +768,7 @@ def test_a_name_that_nobody_answers_for_holds_up_nobody_else(
         assert deliver() == Tally(delivered=3, failed=3)
         # It was not waited for, and asked once for all three.
         assert not is_over.is_set() and lookups == [443]
-        assert {row.said for row in outbox.waiting()} == {"No answer within 0.5 s."}
+        assert {row.said for row in outbox.waiting()} == {"No answer within 5 s."}
     finally:
         is_over.set()
 
@@ -820,7 +831,7 @@ def test_very_many_that_do_not_answer_take_nobody_elses_place(
 ) -> None:
     """More than an HTTP client has connections, if it is not told. They come first."""
     monkeypatch.setattr(random, "shuffle", lambda receivers: None)
-    configure(timeout=3)
+    configure(timeout=8)
     with listening() as hanging:
         is_over = threading.Event()
         hanging.behave = lambda request: is_over.wait(30)

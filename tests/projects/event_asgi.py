@@ -39,7 +39,7 @@ class Echo(LiveSessionMixin, AsyncWebsocketConsumer):
 
 
 class Graceful(Echo):
-    grace = 3.0
+    grace = 6.0
 
 
 class Kept(Echo):

@@ -8,18 +8,19 @@ from collections.abc import Callable
 from typing import Any
 
 import redis
+from django.db import OperationalError
 
 __all__ = ["wait_for"]
 
 
 def wait_for(question: Callable[[], Any], what: str, seconds: float = 20.0) -> float:
-    """Ask until the answer is true. How many seconds that took. A server that does not answer has not said yes.
+    """Ask until the answer is true. How many seconds that took. One that does not answer, or not now, has not said yes.
 
     :raises TimeoutError: naming ``what`` did not come true, when it did not.
     """
     began = time.monotonic()
     while True:
-        with contextlib.suppress(redis.RedisError, OSError):
+        with contextlib.suppress(redis.RedisError, OSError, OperationalError):
             if question():
                 return time.monotonic() - began
         if time.monotonic() - began > seconds:
