@@ -17,6 +17,7 @@ from rest_framework_simplejwt import settings as simplejwt
 from jwt_redis.checks import check_deployment, check_journal, check_settings
 from jwt_redis.testing.servers import RedisServer, free_port
 from tests.support.server import ROOT
+from tests.support.topology import PATIENT
 from tests.test_redis_failure import wait_for
 
 # With --deploy the journal is looked for, too.
@@ -28,7 +29,7 @@ def ids(messages: Any) -> list[str]:
 
 
 def cache(url: str, **options: Any) -> dict[str, Any]:
-    return {"BACKEND": "django_redis.cache.RedisCache", "LOCATION": url, "OPTIONS": options}
+    return {"BACKEND": "django_redis.cache.RedisCache", "LOCATION": url, "OPTIONS": {**PATIENT, **options}}
 
 
 HERE = cache("redis://127.0.0.1:6390/1")

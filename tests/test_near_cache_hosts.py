@@ -22,13 +22,14 @@ import pytest
 
 from jwt_redis.testing.servers import RedisServer, die_with_parent, free_port
 from tests.oracle.world import ROOT, RevokerProcess, environment, prepare, set_back_birth
+from tests.support.topology import PATIENT
 from tests.support.waiting import wait_for
 
 LEASE = 1.0
 # So often each process has to answer before it is believed to do so always.
 TIMES = 5
 # Seconds from SIGTERM to the end. It is below two on a machine that has nothing else to do.
-ENDS = 5.0
+ENDS = 12.0
 
 
 class Site:
@@ -39,7 +40,7 @@ class Site:
         self.folder = folder
         shutil.copy(database, folder / "db.sqlite3")
         self.revoker = RevokerProcess(environment(server, folder / "db.sqlite3"), folder / "revoker.log")
-        self.env = environment(server, folder / "db.sqlite3", NEAR_CACHE={"lease": LEASE})
+        self.env = environment(server, folder / "db.sqlite3", options=PATIENT, NEAR_CACHE={"lease": LEASE})
         self.session = self.open()
         set_back_birth(server)
         self.env["ORACLE_TOKEN"] = self.session["access"]

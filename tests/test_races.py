@@ -54,7 +54,13 @@ _local = threading.local()
 def call(method: str, url: str, **kwargs: Any) -> requests.Response:
     if not hasattr(_local, "http"):
         _local.http = requests.Session()
-    response: requests.Response = _local.http.request(method, url, timeout=20, **kwargs)
+    deadline = time.monotonic() + 20
+    while True:
+        response: requests.Response = _local.http.request(method, url, timeout=20, **kwargs)
+        # One thread of a process looks after the store; whoever has waited half a second for it is to come again.
+        if response.status_code != 503 or time.monotonic() > deadline:
+            break
+        time.sleep(0.1)
     assert response.status_code < 500, response.text
     return response
 

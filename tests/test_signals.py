@@ -21,6 +21,7 @@ from rest_framework_simplejwt.exceptions import TokenError
 
 from jwt_redis import near_cache, sessions, signals
 from jwt_redis.exceptions import RevocationUnavailable
+from jwt_redis.models import Revocation
 from jwt_redis.store import client
 from jwt_redis.testing.servers import RedisServer
 from tests.oracle.world import set_back_birth
@@ -205,7 +206,7 @@ def test_a_token_that_is_let_through_is_not_unavailable(alice: Any, own: RedisSe
 
 
 def test_a_check_from_memory_sends_nothing(alice: Any, own: RedisServer, heard: Heard) -> None:
-    with pointed_at(own, NEAR_CACHE={"lease": 2.0, "poll": 0.05}):
+    with pointed_at(own, NEAR_CACHE={"lease": 30.0, "poll": 0.05}):
         try:
             access = sessions.open_session(alice).access_token
             set_back_birth(own)
@@ -354,7 +355,11 @@ async def test_one_that_is_cancelled_while_redis_hangs_revokes_when_it_is_back(
     own.pause()
     try:
         ending = asyncio.create_task(sessions.aend_session(user, refresh["sid"]))
-        await asyncio.sleep(0.1)
+        # It is written down, and Redis is waited for.
+        for _ in range(1000):
+            if await Revocation.objects.filter(target=refresh["sid"]).aexists():
+                break
+            await asyncio.sleep(0.01)
         assert not ending.done()
         ending.cancel()
         with pytest.raises(asyncio.CancelledError):

@@ -96,13 +96,13 @@ def test_values_stay_in_the_compact_encoding(store: redis.Redis) -> None:
 
 def test_keys_expire_with_their_latest_field(store: redis.Redis) -> None:
     open_(lifetime=100)
-    assert 158 <= store.ttl(KEY) <= 160
+    assert 150 <= store.ttl(KEY) <= 160
     open_(sid=OTHER, lifetime=1000)
-    assert 1058 <= store.ttl(KEY) <= 1060
-    assert 1058 <= store.ttl(f"{KEY}:devices") <= 1060
+    assert 1050 <= store.ttl(KEY) <= 1060
+    assert 1050 <= store.ttl(f"{KEY}:devices") <= 1060
     # The tombstone is of use for as long as an access token may live: five minutes.
     execute(commands.end_sessions("7", [OTHER], reason="test"))
-    assert 358 <= store.ttl(KEY) <= 360
+    assert 350 <= store.ttl(KEY) <= 360
 
 
 def test_the_oldest_make_room(settings: Any, store: redis.Redis) -> None:
@@ -122,7 +122,7 @@ def test_rotated(store: redis.Redis) -> None:
     assert (found.outcome, found.reason, found.ended) == ("rotated", "", False)
     assert isinstance(found.session, SessionRecord)
     assert (found.session.rotation, found.session.nonce, found.session.opened_ms) == (1, "next", opened.opened_ms)
-    assert abs(found.session.expires_at - (opened.opened_ms // 1000 + 2 * DAY)) <= 1
+    assert abs(found.session.expires_at - (opened.opened_ms // 1000 + 2 * DAY)) <= 5
     assert store.hget(f"{KEY}:devices", f"device:{SID}") == '{"ip":"1.2.3.4"}'
 
 
@@ -269,7 +269,7 @@ def test_a_listed_token_is_listed_once_and_never_for_less(store: redis.Redis) ->
     exp = int(time.time()) + 100
     assert [execute(commands.blacklist_token("7", "jti", exp, reason="test")).added for _ in range(2)] == [True, False]
     assert store.hgetall(KEY) == {"blacklist:jti": str(exp)}
-    assert 158 <= store.ttl(KEY) <= 160
+    assert 150 <= store.ttl(KEY) <= 160
     assert execute(commands.blacklist_token("7", "late", 1, reason="test")).added is False
 
 

@@ -51,9 +51,11 @@ def prepare(folder: Path) -> Path:
     return path
 
 
-def environment(place: Any, database: Path, **jwt_redis: Any) -> dict[str, str]:
-    """What leads a process to the store, with these entries of ``JWT_REDIS``."""
-    made = settings_for(place)
+def environment(
+    place: Any, database: Path, *, options: dict[str, Any] | None = None, **jwt_redis: Any
+) -> dict[str, str]:
+    """What leads a process to the store, with these entries of ``JWT_REDIS``. ``options``: of its alias."""
+    made = settings_for(place, options=options)
     env = {
         **os.environ,
         "DJANGO_SETTINGS_MODULE": SETTINGS,
