@@ -24,6 +24,7 @@ from jwt_redis.models import Revocation, Sample
 from jwt_redis.operations import Done, Operation, run
 from jwt_redis.store import commands
 from jwt_redis.testing.servers import RedisServer
+from tests.support.topology import PATIENT
 
 pytestmark = pytest.mark.django_db
 
@@ -179,7 +180,7 @@ def test_without_the_right_to_count_a_refresh_succeeds(alice: Any) -> None:
         alias = {
             "BACKEND": "django_redis.cache.RedisCache",
             "LOCATION": server.url,
-            "OPTIONS": {"USERNAME": "app", "PASSWORD": "secret"},
+            "OPTIONS": {"USERNAME": "app", "PASSWORD": "secret", **PATIENT},
         }
         with override_settings(CACHES={"sessions": alias}):
             refresh(alice, 2)

@@ -20,6 +20,7 @@ from jwt_redis.journal import Entry
 from jwt_redis.management.base import columns, table
 from jwt_redis.models import Revocation
 from jwt_redis.testing.servers import RedisServer, free_port
+from tests.support.topology import PATIENT
 from tests.test_redis_failure import pointed_at
 
 pytestmark = pytest.mark.django_db
@@ -191,7 +192,7 @@ def test_a_dead_redis_is_a_command_error(alice: Any) -> None:
 
 
 def test_a_revocation_while_redis_is_down_is_kept_in_the_journal(alice: Any) -> None:
-    with RedisServer(options={"appendonly": "yes"}) as server, pointed_at(server.url):
+    with RedisServer(options={"appendonly": "yes"}) as server, pointed_at(server.url, **PATIENT):
         token = sessions.open_session(alice)
         server.kill()
         with pytest.raises(CommandError, match=r"In the journal 1 revocation is pending.*jwt_sync"):

@@ -18,15 +18,17 @@ from django.test import override_settings
 from jwt_redis import sessions
 from jwt_redis.exceptions import RevocationUnavailable
 from jwt_redis.keys import marker_key
-from jwt_redis.store import client, commands, connections, gate
+from jwt_redis.store import client, commands, connections, gate, markers
+from jwt_redis.store.breaker import Breaker
 from jwt_redis.store.connections import Line
 
 pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture
-def alive(alice: Any, store: redis.Redis) -> Any:
-    """An access token whose check is on its way already."""
+def alive(alice: Any, store: redis.Redis, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """An access token whose check is on its way already, and for which the marker is not read once more."""
+    monkeypatch.setattr(markers, "MAX_AGE", 60.0)
     access = sessions.open_session(alice).access_token
     assert sessions.check(access).allowed and sessions.check(access).allowed
     return access
@@ -38,8 +40,13 @@ def connections_of(store: redis.Redis) -> set[str]:
 
 
 def pool_of(**kwargs: Any) -> Any:
-    caches = {**settings.CACHES["sessions"], "OPTIONS": {"CONNECTION_POOL_KWARGS": kwargs}}
-    return override_settings(CACHES={**settings.CACHES, "sessions": caches})
+    return with_options(CONNECTION_POOL_KWARGS=kwargs)
+
+
+def with_options(**more: Any) -> Any:
+    alias = settings.CACHES["sessions"]
+    changed = {**alias, "OPTIONS": {**alias["OPTIONS"], **more}}
+    return override_settings(CACHES={**settings.CACHES, "sessions": changed})
 
 
 def in_threads(count: int, work: Callable[[], object]) -> list[BaseException]:
@@ -105,6 +112,8 @@ def test_one_that_was_waited_for_in_vain_is_not_asked_again(alive: Any, monkeypa
         raise redis.TimeoutError("late")
 
     monkeypatch.setattr(redis.Connection, "read_response", late)
+    # However long it takes until it is asked again.
+    monkeypatch.setattr(Breaker, "pause", 60.0)
     # The second one finds the breaker open.
     for _ in range(2):
         with pytest.raises(RevocationUnavailable):
@@ -217,10 +226,8 @@ def factory(asynchronous: bool) -> Any:
 
 
 def test_with_a_blocking_pool_checks_go_through_it(alice: Any) -> None:
-    options = {"CONNECTION_POOL_CLASS": "redis.BlockingConnectionPool"}
-    options["CONNECTION_POOL_KWARGS"] = {"max_connections": 1, "timeout": 5}  # type: ignore[assignment]
-    caches = {**settings.CACHES["sessions"], "OPTIONS": options}
-    with override_settings(CACHES={**settings.CACHES, "sessions": caches}):
+    kwargs = {"max_connections": 1, "timeout": 20}
+    with with_options(CONNECTION_POOL_CLASS="redis.BlockingConnectionPool", CONNECTION_POOL_KWARGS=kwargs):
         access = sessions.open_session(alice).access_token
         assert not in_threads(4, lambda: sessions.check(access))
         assert client._line is None

@@ -256,10 +256,11 @@ def test_a_token_without_a_session(near: str, alice: Any) -> None:
 def test_while_something_is_pending_redis_is_asked(near: str, alice: Any, store: redis.Redis) -> None:
     token = access_of(alice)
     assert is_from_memory(token)
-    near_cache._follower._stopping.set()  # type: ignore[union-attr]
-    recovery.note_failure()
-    assert not is_from_memory(token)
-    assert is_from_memory(token)
+    # Not the follower is to look for it, before anybody asks.
+    with paused(near_cache._follower):
+        recovery.note_failure()
+        assert not is_from_memory(token)
+        assert is_from_memory(token)
 
 
 def test_explain_always_asks_redis(near: str, alice: Any, store: redis.Redis) -> None:
@@ -445,7 +446,8 @@ def test_when_redis_falls_silent_the_lease_runs_out(alice: Any) -> None:
         with server.client() as outside:
             follow(outside)
         token = access_of(alice)
-        assert is_from_memory(token)
+        # The lease may have run out just now: on a busy machine it is as short as a stall.
+        wait_for(lambda: is_from_memory(token), "it is believed")
         server.pause()
         try:
             wait_for(lambda: not near_cache.is_fresh(), "nothing is believed", 5)
@@ -468,12 +470,13 @@ def test_the_lease_counts_from_before_the_question(
 ) -> None:
     follower = near_cache._follower
     assert follower is not None
-    asked: list[float] = []
+    # When it asked, and until when it believed what it had then.
+    asked: list[tuple[float, float]] = []
     execute = client.execute
 
     def slow(*many: Any) -> Any:
         if threading.current_thread() is follower._thread:
-            asked.append(following.clock())
+            asked.append((following.clock(), follower.believed_until))
             time.sleep(0.3)
         return execute(*many)
 
@@ -481,7 +484,8 @@ def test_the_lease_counts_from_before_the_question(
     follower._questions.proven_at = float("-inf")
     follower._position = None
     wait_for(lambda: len(asked) > 3, "it has asked again", 10)
-    assert follower.believed_until <= asked[-2] + LEASE
+    (asked_at, _), (_, believed_until) = asked[2:4]
+    assert asked_at < believed_until <= asked_at + LEASE
 
 
 def test_another_server_is_read_from_the_beginning(near: str, alice: Any, caplog: pytest.LogCaptureFixture) -> None:
@@ -512,10 +516,12 @@ def test_it_waits_for_news_or_looks_now_and_then(store: redis.Redis, alice: Any)
     for most, waits in ((200, True), (0, False)):
         with near_cache_of(lease=1.0, poll=0.05, max_waiting=most):
             follow(store)
-            time.sleep(0.2)
             store.config_resetstat()
-            time.sleep(0.5)
-            assert ("cmdstat_xread" in store.info("commandstats")) == waits, most
+            if waits:
+                wait_for(lambda: "cmdstat_xread" in store.info("commandstats"), "it waits")
+            else:
+                wait_for(lambda: store.info("commandstats").get("cmdstat_xrange", {}).get("calls", 0) > 5, "it looks")
+                assert "cmdstat_xread" not in store.info("commandstats")
 
 
 def test_too_many_that_wait_look_now_and_then_instead(near_whitelist: None, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,6 +11,7 @@ import threading
 import time
 import warnings
 from collections.abc import Iterator
+from concurrent.futures import Future
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -43,6 +44,7 @@ from jwt_redis.testing.servers import RedisServer, free_port
 from jwt_redis.tokens import AccessToken
 from tests.projects import oauth_settings
 from tests.projects.oauth_settings import ISSUER, JWT_REDIS, OAUTH, OTHER_SECRET, SECRET
+from tests.support.topology import PATIENT
 from tests.test_redis_failure import pointed_at
 
 pytestmark = [pytest.mark.django_db, pytest.mark.urls("tests.projects.oauth_urls")]
@@ -485,15 +487,20 @@ def test_a_secret_is_hashed_once_and_forgotten_when_it_is_replaced(alice: Any, m
 @pytest.mark.parametrize("secret", [SECRET, "a guess"])
 def test_of_many_who_come_at_once_with_a_secret_one_hashes_it(secret: str, monkeypatch: Any) -> None:
     hashed: list[str] = []
-    real, everybody = clients.check_password, threading.Barrier(9)
+    real, others = clients.check_password, threading.Semaphore(0)
+
+    class Awaited(Future[bool]):
+        def result(self, timeout: float | None = None) -> bool:
+            others.release()
+            return super().result(timeout)
 
     def slow(given: str, by: str) -> bool:
         hashed.append(given)
-        # Nobody is done before all others are here.
-        everybody.wait(10)
-        time.sleep(0.05)
+        # Nobody is done before all others wait for the answer.
+        assert all(others.acquire(timeout=10) for _ in range(8))
         return real(given, by)
 
+    monkeypatch.setattr(clients, "Future", Awaited)
     monkeypatch.setattr(clients, "check_password", slow)
     clients._good.clear()
     (by,) = oauth_settings.OAUTH["clients"]["api"]["secrets"][:1]
@@ -502,7 +509,6 @@ def test_of_many_who_come_at_once_with_a_secret_one_hashes_it(secret: str, monke
         if threading.current_thread() is not threads[0]:
             while not hashed:
                 time.sleep(0.001)
-            everybody.wait(10)
         return clients._is_secret(secret, (by,))
 
     answers: list[bool] = []
@@ -611,7 +617,8 @@ def assertion(
 ) -> str:
     now = int(time.time())
     claims = {"iss": "signs", "sub": "signs", "aud": ISSUER, "exp": now + 60, "iat": now, "jti": f"j{time.time_ns()}"}
-    claims = {name: value for name, value in {**claims, **changes}.items() if value is not None}
+    claims |= {name: made(now) if callable(made) else made for name, made in changes.items()}
+    claims = {name: value for name, value in claims.items() if value is not None}
     return jwt.encode(claims, key, algorithm, headers={"kid": "one"} if header is None else header)
 
 
@@ -641,12 +648,13 @@ BAD_ASSERTIONS: dict[str, dict[str, Any]] = {
     "for another server": {"aud": "https://elsewhere.example"},
     "for nobody": {"aud": None},
     "for a host that the request names": {"aud": "http://testserver/oauth/introspect/"},
-    "expired": {"exp": int(time.time()) - 60},
+    "expired": {"exp": lambda now: now - 60},
     "no end": {"exp": None},
     "an end that is no number": {"exp": "soon"},
-    "for ever": {"exp": int(time.time()) + 10**8},
-    "from the future": {"iat": int(time.time()) + 1000},
-    "not yet": {"nbf": int(time.time()) + 1000},
+    # Functions: the tests may come long after they were collected.
+    "for ever": {"exp": lambda now: now + 10**8},
+    "from the future": {"iat": lambda now: now + 1000},
+    "not yet": {"nbf": lambda now: now + 1000},
     "no id": {"jti": None},
     "an unknown key": {"header": {"kid": "two"}},
     "a shared secret": {"key": "k" * 32, "algorithm": "HS256"},
@@ -826,7 +834,7 @@ def test_where_refusals_are_only_observed_they_are_so_here(alice: Any) -> None:
 
 
 def test_a_redis_that_hangs_in_the_middle_holds_nobody_up(alice: Any) -> None:
-    with RedisServer() as server, pointed_at(server.url):
+    with RedisServer() as server, pointed_at(server.url, **PATIENT):
         refresh = sessions.open_session(alice)
         assert introspect(refresh).json()["active"] is True
         server.pause()

@@ -780,7 +780,8 @@ def test_an_old_list_is_signed_by_one_and_served_by_the_others(
     store.set(key.removesuffix("signed") + "signing", "1")
     answer = client.get(place)
     assert answer.content.decode() == (signed or "").split("|")[2]
-    assert answer["Cache-Control"] in ("public, max-age=13", "public, max-age=14")
+    # Thirty seconds from the signature on, of which sixteen are over: or a few more.
+    assert 1 <= int(answer["Cache-Control"].removeprefix("public, max-age=")) <= 14
     assert len(signatures) == 1
     store.delete(key.removesuffix("signed") + "signing")
     client.get(place)

@@ -312,13 +312,13 @@ def test_a_near_cache_needs_to_read_the_log(alice: Any, acl: AclServer) -> None:
         assert sessions.check(token).allowed
         acl.change("+xrange", "-xread")
         # Without this one nothing wakes it, and it looks now and then.
-        assert becomes_fresh()
+        assert becomes_fresh(20)
         near_cache.stop(5)
 
 
-def becomes_fresh() -> bool:
+def becomes_fresh(seconds: float = 2) -> bool:
     try:
-        wait_for(near_cache.is_fresh, "the near cache answers", 2)
+        wait_for(near_cache.is_fresh, "the near cache answers", seconds)
     except TimeoutError:
         return False
     return True
@@ -428,7 +428,7 @@ def sentinels(steady_sentinels: Sentinels) -> Iterator[Sentinels]:
 @pytest.fixture
 def own_sentinels() -> Iterator[Sentinels]:
     """For those that do not."""
-    with Sentinels() as place, pointed_at(place):
+    with Sentinels() as place, pointed_at(place, options=PATIENT):
         yield place
 
 

@@ -14,7 +14,7 @@ WEBHOOKS = {
     "signing_key": os.environ.get("WEBHOOK_KEY", ""),
     "networks": ["127.0.0.0/8"],
     "allow_http": True,
-    "timeout": 2.0,
+    "timeout": float(os.environ.get("WEBHOOK_TIMEOUT", "2")),
     "first_delay": 0.05,
     "longest_delay": 0.2,
 }
