@@ -6,6 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Sequence
+from contextvars import copy_context
 from typing import Any
 
 from django.db import Error as DatabaseError
@@ -45,8 +46,10 @@ def begin(entries: Sequence[Entry]) -> Exception | None:
             extra={"event": "journal_unavailable"},
         )
         if _are_independent(entries):
-            # SQLite has one writer, and that may be the transaction which this must not be part of.
-            threading.Thread(target=_later, args=(new,), name="jwt_redis-journal", daemon=True).start()
+            # SQLite has one writer, and that may be the transaction which this must not be part of. The context holds
+            # who has asked for it.
+            arguments = (_later, new)
+            threading.Thread(target=copy_context().run, args=arguments, name="jwt_redis-journal", daemon=True).start()
         return error
     return None
 

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 import redis
-from django.db import connection, transaction
+from django.db import OperationalError, connection, transaction
 from django.test import override_settings
 
-from jwt_redis import journal, recovery, sessions
+from jwt_redis import journal, journalling, recovery, sessions
 from jwt_redis.exceptions import NotReplicated, RevocationUnavailable
 from jwt_redis.models import Revocation
 from jwt_redis.recovery import pending
@@ -468,3 +469,23 @@ def test_odd_user_ids_are_journalled_and_applied_again(own: RedisServer, setting
         from jwt_redis.keys import user_key
 
         assert key == [user_key(user)]
+
+
+def test_a_row_that_comes_later_says_who_it_was_all_the_same(alice: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SQLite's one writer was the transaction that the row must not be part of: a thread writes it."""
+    pair = Pair(alice)
+    entry = replace(journal.Entry.of_session(str(alice.pk), pair.sid, "provider_logout"), is_independent=True)
+    begin, tries = journal.begin, []
+
+    def locked_once(entries: Any) -> Any:
+        tries.append(entries)
+        if len(tries) == 1:
+            raise OperationalError("database is locked")
+        return begin(entries)
+
+    monkeypatch.setattr(journal, "begin", locked_once)
+    with journal.acting_as("https://op.example"):
+        assert isinstance(journalling.begin([entry]), OperationalError)
+    wait_for(lambda: Revocation.objects.exclude(applied_at=None).exists(), "the row, and its end")
+    assert Revocation.objects.get().actor == "https://op.example"
+    assert reason(pair.access) == "session_ended"
