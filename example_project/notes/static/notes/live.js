@@ -13,8 +13,11 @@ let seen = null;
 let hiding;
 // Something was asked of the server by a click, and what comes of it is for its answer to say.
 let isBusy = false;
+// How often something was changed from this page: an answer to what was asked before that knows nothing of it.
+let changes = 0;
 
 async function look() {
+  const before = changes;
   let now;
   try {
     const answer = await fetch(news.dataset.live, { headers: { Accept: "application/json" } });
@@ -24,7 +27,7 @@ async function look() {
     // The server is away; it may come back.
     return;
   }
-  if (isBusy) return;
+  if (isBusy || before !== changes) return;
   if (!now.is_signed_in) {
     // A GET, whatever made this page: its answer says why.
     location.replace(location.pathname + location.search);
@@ -93,6 +96,7 @@ if (news) {
     isBusy = true;
     // What was changed from this page is no news.
     seen = null;
+    changes += 1;
   });
   document.body.addEventListener("htmx:afterRequest", () => { isBusy = false; });
   (async function keepLooking() {
