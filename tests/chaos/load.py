@@ -10,10 +10,12 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from urllib.parse import urlsplit
 
 from tests.chaos import hooks
 from tests.chaos.oracle import NO_ANSWER, Answer, Oracle, RevokedToken, Session, User
+from tests.support.waiting import wait_for
 
 PASSWORD = "correct horse"
 USERS = 40
@@ -313,6 +315,15 @@ class Load:
             return self.logout(session) if session else None
 
         return first(check), first(revoke)
+
+    def wait_until_all_answer(self) -> None:
+        """Each server has asked Redis again, and so has brought it what it had left pending, however late."""
+        token = next(session.access for user in self.oracle.users for session in user.sessions)
+        for base in self.bases:
+            wait_for(partial(self._answers, token, base), f"{base} answers", 30)
+
+    def _answers(self, token: str, base: str) -> bool:
+        return self.send("GET", "stateless/", token=token, base=base).status in (200, 401)
 
     def storm(self) -> threading.Thread:
         """Everybody comes back at once, the latest to be revoked among them. The thread in which they do."""

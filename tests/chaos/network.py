@@ -10,6 +10,7 @@ from typing import Any
 from tests.chaos.proxy import Behind, behind_proxy
 from tests.chaos.world import BOTH, Scenario, World
 from tests.support.topology import ask
+from tests.support.waiting import wait_for
 
 
 def _settings(place: Behind) -> dict[str, Any]:
@@ -21,13 +22,14 @@ def _misbehave(world: World, mode: str, seconds: float = 2.0) -> float:
     refused = statuses[503]
     proxy.mode = mode
     time.sleep(seconds)
+    if mode != "hole":
+        wait_for(lambda: proxy.faults > 5, "replies are broken")
     proxy.mode = "pass"
     if mode == "hole":
         proxy.cut_all()
         world.counts += Counter(connections=proxy.swallowed, requests=statuses[503] - refused)
-        world.notes.append("{connections} connections for {requests} requests".format(**world.counts))
+        world.notes.append(f"{world.counts['connections']} connections for {world.counts['requests']} requests")
     else:
-        assert proxy.faults > 5
         world.notes.append(f"{proxy.faults} replies broken")
     return time.monotonic()
 

@@ -23,6 +23,7 @@ from tests.chaos.load import Load
 from tests.chaos.oracle import NO_ANSWER, Wrong
 from tests.support.server import ROOT, http_server
 from tests.support.topology import Cluster, settings_for
+from tests.support.waiting import wait_for
 
 WHITELIST, BLACKLIST = "whitelist", "blacklist"
 BOTH = (WHITELIST, BLACKLIST)
@@ -32,6 +33,8 @@ _SETTINGS = "tests.chaos.settings"
 # Seconds of load before the fault, and after the recovery.
 BEFORE = 0.9
 AFTER = 0.4
+# Revocations without which nothing can be told.
+ENOUGH = 10
 
 
 @dataclass
@@ -54,6 +57,14 @@ class World:
     def store(self) -> redis.Redis:
         """A client that looks at it from outside."""
         return self.server.client(socket_timeout=5)
+
+    def until_more_is_revoked(self, count: int, since: int = 0) -> None:
+        """However slow the machine is. ``since``: beyond so many."""
+        wait_for(lambda: self.revoked() >= since + count, f"{count} revocations", 60)
+
+    def revoked(self) -> int:
+        """How many revocations were acknowledged."""
+        return sum(self.load.oracle.acknowledged.values())
 
     def workers(self) -> set[int]:
         """The process ids of those that answer."""
@@ -122,7 +133,7 @@ class Result:
             found.append(f"{self.lost} of {self.opened} sessions were lost needlessly")
         if self.strategy in self.scenario.refuses and set(self.statuses) != {503}:
             found.append(f"not 503 throughout: {dict(self.statuses)}")
-        if sum(self.acknowledged.values()) < 10 and self.strategy not in self.scenario.refuses:
+        if sum(self.acknowledged.values()) < ENOUGH and self.strategy not in self.scenario.refuses:
             found.append(f"only {sum(self.acknowledged.values())} revocations: too few to tell anything")
         if self.strategy not in self.scenario.refuses:
             slow = [s for s in (self.check_seconds, self.revoke_seconds) if s is None or s > 10]
@@ -215,9 +226,14 @@ def run(scenario: Scenario, strategy: str, database: Path, *, seed: int = SEED, 
         try:
             refused = strategy in scenario.refuses
             time.sleep(BEFORE)
-            load.oracle.whole_at = over_at = scenario.fault(world)
+            if not refused:
+                world.until_more_is_revoked(ENOUGH)
+            over_at = scenario.fault(world)
             storm = load.storm()
             check_seconds, revoke_seconds = (None, None) if refused else load.recover(over_at)
+            if not refused:
+                load.wait_until_all_answer()
+            load.oracle.whole_at = time.monotonic()
             storm.join()
             time.sleep(AFTER)
         finally:

@@ -1,6 +1,7 @@
 """Somebody who does what the tutorial says: its own blocks, in an empty folder, in terminals that stay open.
 
-What is not done as written: the ports are free ones, and ``pip install`` finds in this environment what it would fetch.
+What is not done as written: the ports are free ones, ``pip install`` finds in this environment what it would fetch, and
+Redis is waited for for as long as a machine that runs tests may need.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ __all__ = ["PAGE", "Reader"]
 
 PAGE = ROOT / "docs/tutorial/sign-another-browser-out.md"
 _SECONDS = 60.0
+_PATIENT = {"SOCKET_TIMEOUT": 5.0, "SOCKET_CONNECT_TIMEOUT": 5.0}
 # What would lead the project elsewhere, or the clients past the loopback interface.
 _OTHERS = re.compile(r"(?i)(DJANGO_|JWT_REDIS_|REDIS_|PYTHON|COVERAGE_|VIRTUAL_ENV|\w*_PROXY$)")
 # Installs nothing, but makes sure that it could be: each requirement is met, with its extra.
@@ -134,7 +136,7 @@ class Reader:
     def do(self, block: Block) -> None:
         """One block."""
         verb, target = block.told
-        code = self._with_our_ports(block.code)
+        code = self._with_our_ports(block.code).replace('/0"}', f'/0", "OPTIONS": {_PATIENT}' + "}")
         if verb in ("write", "append"):
             path = self.folder / target
             assert (verb == "append") <= path.exists(), f"{block}: there is no {target} to append to"

@@ -12,5 +12,5 @@ __all__ = ["ask"]
 
 def ask(server: RedisServer, *command: Any) -> Any:
     """What a server answers to one command, on a connection of its own."""
-    with contextlib.closing(server.client(socket_timeout=2)) as client:
+    with contextlib.closing(server.client(socket_timeout=5)) as client:
         return client.execute_command(*command)

@@ -153,7 +153,7 @@ class Sentinels(Several):
         """Everything written so far is on so many replicas, on all of them if None."""
         replicate(self.primary(), len(self.replicas()) if copies is None else copies, seconds)
 
-    def wait_for_failover(self, former: RedisServer, seconds: float = 30) -> float:
+    def wait_for_failover(self, former: RedisServer, seconds: float = 90) -> float:
         """Until the sentinels name another primary than ``former`` and it takes writes. How many seconds that took."""
 
         def is_over() -> bool:
@@ -164,7 +164,7 @@ class Sentinels(Several):
 
         return wait_for(is_over, "another primary", seconds)
 
-    def wait_until_steady(self, seconds: float = 30) -> float:
+    def wait_until_steady(self, seconds: float = 90) -> float:
         """Until each sentinel knows all the others and no reason to act, and each replica that runs has caught up."""
 
         def is_steady() -> bool:
