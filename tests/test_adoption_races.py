@@ -12,21 +12,24 @@ import redis
 from rest_framework_simplejwt import tokens as stock
 
 from jwt_redis.verdicts import adopted_sid
+from tests import test_races
 from tests.support.legacy import aged
 from tests.support.server import http_server
-from tests.test_races import at_once, call, calm, claims, is_let_in, login, refresh
+from tests.test_races import WORKERS, at_once, call, calm, claims, is_let_in, login, refresh
 
 
 @pytest.fixture(scope="module")
 def served(redis_server: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with http_server(folder := tmp_path_factory.mktemp("http"), settings="tests.projects.adopting_settings") as url:
-        assert isinstance(folder, Path)
+    folder: Path = tmp_path_factory.mktemp("http")
+    with http_server(folder, workers=WORKERS, settings="tests.projects.adopting_settings") as url:
         yield url
 
 
 @pytest.fixture
-def base(served: str) -> str:
+def base(served: str, monkeypatch: pytest.MonkeyPatch) -> str:
     calm(served)
+    # While tokens from before are adopted, each process looks every ten seconds.
+    monkeypatch.setattr(test_races, "comes_again", True)
     return served
 
 

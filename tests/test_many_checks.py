@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.oracle.world import World, prepare, start, world
+from tests.support.topology import PATIENT
 
 LEASE = 0.5
 # Bytes. One reference (8 bytes) that is kept of each check would be more, with so many of them in each process.
@@ -71,8 +72,7 @@ def test_no_verdict_is_wrong(
     total: int, processes: int, database: Path, capsys: pytest.CaptureFixture[str], request: pytest.FixtureRequest
 ) -> None:
     # Nobody is to be without an answer because the machine is busy.
-    patient = {"SOCKET_TIMEOUT": 5.0, "SOCKET_CONNECT_TIMEOUT": 5.0}
-    with world(database, lease=LEASE, client_options=patient, TOKEN_MEMO_SIZE=MEMO) as made:
+    with world(database, lease=LEASE, client_options=PATIENT, TOKEN_MEMO_SIZE=MEMO) as made:
         made.open(TOKENS // 2)
         wrong, totals, growth = check(made, total, processes)
         count = len(made.revocations)

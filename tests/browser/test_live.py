@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.browser.conftest import PASSWORD
 from tests.browser.people import LAPTOP, PHONE, Person
+
+if TYPE_CHECKING:
+    from playwright.sync_api import APIResponse, Route
 
 pytestmark = pytest.mark.browser
 
@@ -77,6 +81,27 @@ def test_a_list_is_changed_in_place(laptop: Person, person: Callable[..., Person
     laptop.page.wait_for_timeout(2500)
     assert laptop.page.locator("#news").inner_text() == ""
     assert laptop.page.locator("#jwt-sessions").get_by_text("was signed out.").is_visible()
+
+
+def test_an_answer_from_before_a_click_makes_no_news_of_it(
+    laptop: Person, person: Callable[..., Person], user: str
+) -> None:
+    person(agent=PHONE).sign_in(user, PASSWORD)
+    held: list[tuple[Route, APIResponse]] = []
+    laptop.page.route("**/live/", lambda route: held.append((route, route.fetch())), times=1)
+    laptop.click("Devices")
+    while not held:
+        laptop.page.wait_for_timeout(50)
+    laptop.device("Safari").get_by_role("button", name="Sign out").click()
+    laptop.sees_heading("1 device")
+    [(route, answer)] = held
+    with laptop.page.expect_response("**/live/"):
+        route.fulfill(response=answer)
+    # The next one knows of it.
+    with laptop.page.expect_response("**/live/"):
+        pass
+    laptop.page.wait_for_timeout(500)
+    assert laptop.page.locator("#news").inner_text() == ""
 
 
 def test_no_copy_of_the_list_is_left_in_the_browser(laptop: Person) -> None:

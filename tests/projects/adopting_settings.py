@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from tests.settings import *  # noqa: F403
+from tests.projects.racing_settings import *  # noqa: F403
 
 JWT_REDIS = {"ALIAS": "sessions", "LEGACY_TOKENS": "adopt"}

@@ -23,12 +23,12 @@ import requests
 
 from jwt_redis.testing.servers import die_with_parent, free_port
 from tests.support.blocks import ROOT, Block, blocks, commands, matches
+from tests.support.topology import PATIENT
 
 __all__ = ["PAGE", "Reader"]
 
 PAGE = ROOT / "docs/tutorial/sign-another-browser-out.md"
 _SECONDS = 60.0
-_PATIENT = {"SOCKET_TIMEOUT": 5.0, "SOCKET_CONNECT_TIMEOUT": 5.0}
 # What would lead the project elsewhere, or the clients past the loopback interface.
 _OTHERS = re.compile(r"(?i)(DJANGO_|JWT_REDIS_|REDIS_|PYTHON|COVERAGE_|VIRTUAL_ENV|\w*_PROXY$)")
 # Installs nothing, but makes sure that it could be: each requirement is met, with its extra.
@@ -136,7 +136,7 @@ class Reader:
     def do(self, block: Block) -> None:
         """One block."""
         verb, target = block.told
-        code = self._with_our_ports(block.code).replace('/0"}', f'/0", "OPTIONS": {_PATIENT}' + "}")
+        code = self._with_our_ports(block.code).replace('/0"}', f'/0", "OPTIONS": {PATIENT}' + "}")
         if verb in ("write", "append"):
             path = self.folder / target
             assert (verb == "append") <= path.exists(), f"{block}: there is no {target} to append to"
