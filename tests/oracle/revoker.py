@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import threading
 import time
 from typing import Any
 
@@ -48,12 +49,16 @@ class Revoker:
         return opened
 
     def stumble(self, error: str) -> None:
-        """In Cluster: the next time that a script has run, its entries do not reach the log."""
+        """In Cluster: the next time that a script has run here, its entries do not reach the log."""
         from jwt_redis.store import conversation
 
         append_log = conversation.append_log
+        here = threading.get_ident()
 
         def failing(*args: Any) -> Any:
+            if threading.get_ident() != here:
+                # The thread that applies what the attempt before left pending.
+                return append_log(*args)
             conversation.append_log = append_log
             raise getattr(redis, error)("it does not answer")
 
