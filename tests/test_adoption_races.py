@@ -13,9 +13,10 @@ from rest_framework_simplejwt import tokens as stock
 
 from jwt_redis.verdicts import adopted_sid
 from tests import test_races
+from tests.support.every_worker import until_all_write
 from tests.support.legacy import aged
 from tests.support.server import http_server
-from tests.test_races import WORKERS, at_once, call, calm, claims, is_let_in, login, refresh
+from tests.test_races import WORKERS, at_once, call, claims, is_let_in, login, refresh
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +28,7 @@ def served(redis_server: Any, tmp_path_factory: pytest.TempPathFactory) -> Itera
 
 @pytest.fixture
 def base(served: str, monkeypatch: pytest.MonkeyPatch) -> str:
-    calm(served)
+    until_all_write(served, WORKERS)
     # While tokens from before are adopted, each process looks every ten seconds.
     monkeypatch.setattr(test_races, "comes_again", True)
     return served

@@ -38,6 +38,7 @@ from jwt_redis.store.conversation import conversation
 from jwt_redis.testing.servers import RedisServer
 from jwt_redis.tokens import AccessToken, RefreshToken
 from jwt_redis.verdicts import NO_KID, read_claims
+from tests.support.every_worker import until_all_write
 from tests.support.server import http_server
 from tests.support.topology import pointed_at
 from tests.support.waiting import wait_for
@@ -676,6 +677,7 @@ def test_a_thief_who_mints_while_the_key_is_retired(tmp_path: Path, lease: str, 
     )
     credentials = {"username": "alice", "password": "correct horse"}
     with serving as base:
+        until_all_write(base, 3)
         good = post(base, "/auth/token/", credentials)[1]
         sid = jwt.decode(good["access"], options={"verify_signature": False})["sid"]
         stop = threading.Event()
@@ -751,6 +753,7 @@ def test_a_change_of_keys_under_load_logs_nobody_out(tmp_path: Path) -> None:
         JWT_REDIS_TEST_LEASE="1.0",
     )
     with serving as base:
+        until_all_write(base, 3)
         stop = threading.Event()
         seen: list[tuple[str, int]] = []
         kids: set[str | None] = set()

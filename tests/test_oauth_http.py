@@ -23,8 +23,11 @@ from requests_oauthlib import OAuth2Session as RequestsOAuth2Session
 
 from jwt_redis.testing.servers import RedisServer, die_with_parent, free_port
 from tests.projects.oauth_settings import ISSUER, OTHER_SECRET, PRIVATE_JWK, SECRET
+from tests.support.every_worker import until_all_write
 from tests.support.openid_provider import CLIENT_ID
 from tests.support.server import ROOT, http_server
+
+WORKERS = 2
 
 
 class Site(NamedTuple):
@@ -50,7 +53,7 @@ def site(request: Any, redis_server: RedisServer, tmp_path_factory: Any) -> Iter
     known = {provider: {"client_id": CLIENT_ID, "jwks_uri": f"{provider}/jwks"}}
     with http_server(
         folder,
-        workers=2,
+        workers=WORKERS,
         settings="tests.projects.oauth_settings",
         asgi=request.param == "asgi",
         JWT_REDIS_TEST_PROVIDERS=json.dumps(known),
@@ -130,6 +133,7 @@ def test_oauthlib_prepares_what_is_understood(site: Site, monkeypatch: pytest.Mo
 
 
 def test_many_revoke_one_token_at_once(site: Site) -> None:
+    until_all_write(site.url, WORKERS)
     tokens = site.sign_in()
 
     def revoke(_: int) -> int:

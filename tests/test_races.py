@@ -16,9 +16,8 @@ import redis
 import requests
 
 from jwt_redis import sessions
-from tests.support.process_header import PROCESS
+from tests.support.every_worker import until_all_write
 from tests.support.server import http_server
-from tests.support.waiting import wait_for
 
 WORKERS = 3
 
@@ -32,24 +31,8 @@ def served(redis_server: Any, tmp_path_factory: pytest.TempPathFactory) -> Itera
 
 @pytest.fixture
 def base(served: str) -> str:
-    calm(served)
+    until_all_write(served, WORKERS)
     return served
-
-
-def calm(base: str) -> None:
-    """Redis was emptied before the test. One process mends it, and the others are 503 when that takes half a second.
-
-    Each has to have written to it since: for a check, what a process knew of the marker is good for a second.
-    """
-
-    def sign_in(_: int) -> str | None:
-        credentials = {"username": "bob", "password": "battery staple"}
-        answer = requests.post(f"{base}/auth/token/", credentials, timeout=20)
-        return answer.headers[PROCESS] if answer.status_code == 200 else None
-
-    ready: set[str | None] = set()
-    # However many requests a worker gets of so many at once.
-    wait_for(lambda: ready.update(at_once(24, sign_in)) or len(ready - {None}) == WORKERS, "every worker lets bob in")
 
 
 _local = threading.local()

@@ -128,9 +128,9 @@ def when_it_can(work: Callable[[], Any]) -> Any:
 
 
 def test_each_kind_with_what_the_log_has_of_it(listen: Listen, alice: Any) -> None:
+    before = time.time()
     listener = listen()
     assert listener.kinds() == ["heard"] and listener.events[0].position
-    before = time.time()
     first, second = sessions.open_session(alice), sessions.open_session(alice)
     access = second.access_token
     sessions.revoke_token(access, reason="stolen")

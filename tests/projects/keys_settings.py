@@ -6,7 +6,9 @@ import os
 
 from tests.settings import *  # noqa: F403
 from tests.settings import JWT_REDIS as WITHOUT_KEYS
+from tests.settings import MIDDLEWARE as _MIDDLEWARE
 
+MIDDLEWARE = ["tests.support.process_header.process_header", *_MIDDLEWARE]
 _lease = os.environ.get("JWT_REDIS_TEST_LEASE")
 JWT_REDIS = {
     **WITHOUT_KEYS,

@@ -8,9 +8,11 @@ import os
 
 from tests.settings import *  # noqa: F403
 from tests.settings import JWT_REDIS as PLAIN
+from tests.settings import MIDDLEWARE as _MIDDLEWARE
 from tests.settings import SIMPLE_JWT as PLAIN_SIMPLE_JWT
 
 ROOT_URLCONF = "tests.projects.oauth_urls"
+MIDDLEWARE = ["tests.support.process_header.process_header", *_MIDDLEWARE]
 ISSUER = "https://auth.example.com/tenant"
 SIMPLE_JWT = {**PLAIN_SIMPLE_JWT, "ISSUER": ISSUER}
 

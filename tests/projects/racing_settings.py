@@ -5,4 +5,4 @@ from __future__ import annotations
 from tests.settings import *  # noqa: F403
 from tests.settings import MIDDLEWARE as _MIDDLEWARE
 
-MIDDLEWARE = ["tests.support.process_header.ProcessHeader", *_MIDDLEWARE]
+MIDDLEWARE = ["tests.support.process_header.process_header", *_MIDDLEWARE]

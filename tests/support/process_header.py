@@ -4,20 +4,29 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from typing import Any
 
-from django.http import HttpRequest, HttpResponse
+from asgiref.sync import iscoroutinefunction
+from django.utils.decorators import sync_and_async_middleware
 
 PROCESS = "X-Process"
 
 
-class ProcessHeader:
+@sync_and_async_middleware
+def process_header(get_response: Callable[..., Any]) -> Callable[..., Any]:
     """A middleware that puts the process's id into each response."""
+    if iscoroutinefunction(get_response):
 
-    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
-        self._get_response = get_response
+        async def answer_async(request: Any) -> Any:
+            response = await get_response(request)
+            response[PROCESS] = str(os.getpid())
+            return response
 
-    def __call__(self, request: HttpRequest) -> HttpResponse:
-        """One request."""
-        response = self._get_response(request)
+        return answer_async
+
+    def answer(request: Any) -> Any:
+        response = get_response(request)
         response[PROCESS] = str(os.getpid())
         return response
+
+    return answer
