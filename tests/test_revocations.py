@@ -23,13 +23,12 @@ from django.test import override_settings
 
 from jwt_redis import sessions
 from jwt_redis.decoding import claims_of
-from jwt_redis.exceptions import RevocationUnavailable
 from jwt_redis.revocations import Event, Following, follow
 from jwt_redis.store import gate
 from jwt_redis.testing.servers import RedisServer
 from jwt_redis.tokens import AccessToken
 from tests.support.topology import Cluster, Sentinels, pointed_at
-from tests.support.waiting import wait_for
+from tests.support.waiting import wait_for, when_it_can
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -115,13 +114,6 @@ def revoke_when_it_can(number: int) -> str:
     token = when_it_can(lambda: sessions.open_session(user))
     when_it_can(lambda: sessions.end_session(user, token["sid"]))
     return str(token["sid"])
-
-
-def when_it_can(work: Callable[[], Any]) -> Any:
-    while True:
-        with contextlib.suppress(RevocationUnavailable):
-            return work()
-        time.sleep(0.05)
 
 
 # What is told ------------------------------------------------------------------------------------------------------
