@@ -25,9 +25,11 @@ pytestmark = pytest.mark.django_db(transaction=True)
 T = TypeVar("T")
 
 WAIT = 10.0
+# Five seconds to open a socket are few where a thousand are opened on a busy machine.
+DAPHNE = ["daphne", "--websocket_connect_timeout", "60"]
 PROGRAMS = {
     "uvicorn": ["uvicorn", "tests.projects.event_asgi:application", "--port", "{port}", "--log-level", "warning"],
-    "daphne": ["daphne", "-p", "{port}", "-v", "0", "tests.projects.event_asgi:application"],
+    "daphne": [*DAPHNE, "-p", "{port}", "-v", "0", "tests.projects.event_asgi:application"],
 }
 
 

@@ -725,6 +725,7 @@ def test_no_client_uses_up_the_ids_of_another_one(alice: Any) -> None:
 def test_of_two_uses_of_an_assertion_at_once_one_counts(alice: Any, signing: None) -> None:
     from jwt_redis.sessions.once import use_once
 
+    assert use_once("assertion signs i", "nonce", 60), "this is about a store that is there"
     answers: list[bool] = []
     start = threading.Barrier(8)
 

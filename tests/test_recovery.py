@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -18,6 +19,7 @@ from jwt_redis.exceptions import NotReplicated, RevocationUnavailable
 from jwt_redis.models import Revocation
 from jwt_redis.recovery import pending
 from jwt_redis.store import client, gate, markers
+from jwt_redis.testing import reset
 from jwt_redis.testing.servers import RedisServer
 from tests.support.topology import pointed_at
 from tests.support.waiting import wait_for
@@ -489,3 +491,20 @@ def test_a_row_that_comes_later_says_who_it_was_all_the_same(alice: Any, monkeyp
     wait_for(lambda: Revocation.objects.exclude(applied_at=None).exists(), "the row, and its end")
     assert Revocation.objects.get().actor == "https://op.example"
     assert reason(pair.access) == "session_ended"
+
+
+def test_the_test_kit_ends_the_thread_that_still_brings_rows(alice: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would mend the store of the next test, who is 503 meanwhile."""
+    began, brought = threading.Event(), []
+
+    def bring(**kwargs: Any) -> int:
+        began.set()
+        time.sleep(0.3)
+        brought.append(True)
+        return 0
+
+    monkeypatch.setattr(pending, "sweep", bring)
+    recovery.note_failure(has_left_rows=True)
+    assert began.wait(20)
+    reset()
+    assert brought and pending._keeper is None

@@ -595,6 +595,7 @@ def test_sign_in_and_sign_out_at_once(published: None, alice: Any, store: redis.
         while not stop.is_set():
             sessions.end_all_sessions(alice.pk)
 
+    sign_in(alice)
     thread = threading.Thread(target=sign_out)
     thread.start()
     try:

@@ -16,6 +16,7 @@ from jwt_redis.recovery.pending import (
     sweep,
     sweep_now_and_then,
     trusted,
+    wait_for_keeper,
 )
 from jwt_redis.recovery.rows import apply_rows, under_way
 from jwt_redis.recovery.stores import establish
@@ -32,4 +33,5 @@ __all__ = [
     "sweep_now_and_then",
     "trusted",
     "under_way",
+    "wait_for_keeper",
 ]

@@ -51,6 +51,8 @@ _is_incomplete = False
 _blocked: frozenset[str] = frozenset()
 _keeper_lock = threading.Lock()
 _keeper: threading.Thread | None = None
+# Set where nobody should wait for the next attempt.
+_hurry = threading.Event()
 _next_sweep = 0.0
 
 
@@ -84,7 +86,7 @@ def _keep_trying() -> None:
 def _try_until_applied() -> None:
     global _keeper
     while True:
-        time.sleep(RETRY_EVERY)
+        _hurry.wait(RETRY_EVERY)
         with _keeper_lock:
             if not is_due() and not _blocked and not _is_incomplete:
                 _keeper = None
@@ -120,10 +122,20 @@ def reset(**kwargs: Any) -> None:
 setting_changed.connect(reset, dispatch_uid="jwt_redis.recovery.reset")
 
 
+def wait_for_keeper(seconds: float) -> None:
+    """Until the thread that tries to apply what is pending is over. After :func:`reset`, which leaves it nothing."""
+    with _keeper_lock:
+        keeper = _keeper
+    if keeper is not None:
+        _hurry.set()
+        keeper.join(seconds)
+        _hurry.clear()
+
+
 def _after_fork() -> None:
     """A child does not have its parent's threads."""
-    global _keeper_lock, _keeper
-    _keeper_lock, _keeper = threading.Lock(), None
+    global _keeper_lock, _keeper, _hurry
+    _keeper_lock, _keeper, _hurry = threading.Lock(), None, threading.Event()
 
 
 os.register_at_fork(after_in_child=_after_fork)

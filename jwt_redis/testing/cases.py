@@ -44,8 +44,8 @@ class SessionTestMixin(UnitTestCase):
             return super().run(result)
         before = simplejwt.api_settings
         try:
-            self.jwt_redis_server.empty()
             reset()
+            self.jwt_redis_server.empty()
         except Exception:
             if result is None:
                 raise

@@ -40,8 +40,8 @@ def _jwt_redis_in_use(jwt_redis_server: PrivateRedis) -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def _jwt_redis_emptied(jwt_redis_server: PrivateRedis, _jwt_redis_in_use: None) -> Iterator[None]:
-    jwt_redis_server.empty()
     reset()
+    jwt_redis_server.empty()
     # Where SIMPLE_JWT is overridden, Simple JWT puts another object in place of its settings, and never the first one
     # back, which is the one that its own modules have.
     before = simplejwt.api_settings

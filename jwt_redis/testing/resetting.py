@@ -20,6 +20,8 @@ _FORGETTERS: Final[tuple[Callable[..., None], ...]] = (
     recovery.reset,
     token_memo.clear,
 )
+# Seconds; one that hangs for longer is not waited for.
+_PATIENCE: Final = 5.0
 
 
 class _Expected(logging.Filter):
@@ -43,6 +45,9 @@ def reset() -> None:
     The next store that it finds is expected to be a new one, and not worth a warning.
     """
     near_cache.stop()
+    # A thread that the test before has left would mend the store of the next one, who is 503 meanwhile.
+    recovery.reset(setting="JWT_REDIS")
+    recovery.wait_for_keeper(_PATIENCE)
     for forget in _FORGETTERS:
         forget(setting="JWT_REDIS")
     # Only where a project has the admin.

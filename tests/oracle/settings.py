@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+from datetime import timedelta
 
 from tests.settings import *  # noqa: F403
-from tests.settings import CACHES, DATABASES, JWT_REDIS
+from tests.settings import CACHES, DATABASES, JWT_REDIS, SIMPLE_JWT
 
 DATABASES["default"] |= {
     "CONN_MAX_AGE": None,
@@ -20,6 +21,8 @@ DATABASES["default"] |= {
 _OWN = {**CACHES["sessions"], "OPTIONS": {}}
 CACHES = {**CACHES, "sessions": json.loads(os.environ.get("ORACLE_ALIAS", "null")) or _OWN}
 JWT_REDIS = {**JWT_REDIS, **json.loads(os.environ.get("ORACLE_JWT_REDIS", "{}"))}
+# Some of it takes minutes, and longer on a busy machine.
+SIMPLE_JWT = {**SIMPLE_JWT, "ACCESS_TOKEN_LIFETIME": timedelta(hours=1)}
 ROOT_URLCONF = os.environ.get("ORACLE_URLS", "tests.oracle.urls")
 
 LOGGING = {
