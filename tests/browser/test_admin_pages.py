@@ -131,7 +131,7 @@ def test_nobody_is_signed_in_and_then_redis_is_gone(looker: Callable[..., Looker
         alice.one.sees("Nobody is signed in.")
         alice.at(f"{SESSIONS}?user=1")
         alice.at(JOURNAL)
-        with redis.Redis.from_url(demo.redis_url) as client:
+        with redis.Redis.from_url(demo.redis_url, socket_timeout=60) as client:
             # So many that a page's step does not come to their end.
             client.eval("for i = 1, 400000 do redis.call('SET', 'other:' .. i, '') end", 0)
             alice.at(f"{SESSIONS}?by=ip&q={ADDRESS}")
