@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from email import message_from_bytes, policy
 from pathlib import Path
 from typing import Any
 
@@ -33,8 +34,12 @@ class Site:
         return Device(self, agent)
 
     def last_mail(self) -> str:
-        """The mail that was written last."""
-        return max(self.mails.iterdir(), key=lambda path: path.stat().st_mtime_ns).read_text()
+        """The text of the mail that was written last. Django may put two of one second into one file."""
+        newest = max(self.mails.iterdir(), key=lambda path: path.stat().st_mtime_ns).read_bytes()
+        *_, last = (mail for mail in newest.split(b"-" * 79 + b"\n") if mail.strip())
+        text = message_from_bytes(last, policy=policy.default).get_body(("plain",))
+        assert text is not None
+        return str(text.get_content())
 
 
 @contextmanager
