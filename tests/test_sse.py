@@ -81,7 +81,9 @@ def held(base: str) -> dict[str, int]:
 
 def wait_until_nothing_is_held(base: str) -> None:
     deadline = time.monotonic() + WAIT
-    while (now := held(base)) and any(now[what] for what in ("watches", "followers", "hubs", "index", "streams")):
+    while (now := held(base)) and any(
+        now[what] for what in ("watches", "followers", "hubs", "index", "streams", "sockets")
+    ):
         assert time.monotonic() < deadline, now
         time.sleep(0.05)
 
